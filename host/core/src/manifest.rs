@@ -1,0 +1,338 @@
+//! What a plugin says of itself and of its vendor, as data: `plugin.toml`.
+//!
+//! Read before any code of the plugin is compiled or run. The types here are the file as written
+//! (unknown keys are refused); limits, readings, throttles and methods are interpreted by the host, so
+//! that a connector needs no code for them and an operator can read them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::OperationKind;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    pub plugin: PluginSection,
+    #[serde(default)]
+    pub build: Option<BuildSection>,
+    /// JSON Schema (2020-12) of the plugin's config table, written as TOML.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub origins: Vec<Origin>,
+    #[serde(default)]
+    pub auth: Option<Auth>,
+    #[serde(default)]
+    pub capture: Option<Capture>,
+    #[serde(default)]
+    pub errors: Option<ErrorShape>,
+    #[serde(default)]
+    pub pools: Vec<Pool>,
+    #[serde(default)]
+    pub readings: Vec<Reading>,
+    #[serde(default)]
+    pub throttles: Vec<Throttle>,
+    #[serde(default)]
+    pub methods: Vec<Method>,
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    Connector,
+    Mapping,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PluginSection {
+    /// Lower-case letters, digits and hyphens.
+    pub name: String,
+    /// Semantic version of the plugin itself.
+    pub version: String,
+    pub kind: PluginKind,
+    /// Version of `tidegate:plugin` that it was built against.
+    pub wit: String,
+    #[serde(default)]
+    pub description: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Language {
+    Rust,
+    Python,
+    Javascript,
+    C,
+}
+
+/// How `tidegate plugin build` makes the component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BuildSection {
+    pub language: Language,
+    /// The module or file to start from, where the language needs one.
+    #[serde(default)]
+    pub entry: Option<String>,
+}
+
+/// A kind of place the plugin needs to reach; the operator gives it a URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Origin {
+    /// `main` is the one that a request without `origin` goes to.
+    pub name: String,
+    pub protocol: Protocol,
+    #[serde(default)]
+    pub description: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Https,
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Auth {
+    /// Schemes the vendor accepts; the operator picks one.
+    pub schemes: Vec<AuthScheme>,
+    /// Path of the token endpoint on the main origin.
+    #[serde(default)]
+    pub token_path: Option<String>,
+    /// Answers that mean: this token is over, get another and repeat the request once.
+    #[serde(default)]
+    pub expired: Vec<Sign>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthScheme {
+    None,
+    Oauth2ClientCredentials,
+    Oauth2RefreshToken,
+    Bearer,
+    ApiKeyHeader,
+}
+
+/// An answer recognised by what it says. All that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Sign {
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Equal to the body's code, found as `[errors]` says.
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub message_prefix: Option<String>,
+    /// Does not begin so; for a code with several causes.
+    #[serde(default)]
+    pub message_prefix_not: Vec<String>,
+}
+
+/// Where an error body keeps its code and message: JSON pointers, tried in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ErrorShape {
+    pub code: Vec<String>,
+    pub message: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CursorScope {
+    /// One stream and cursor per object.
+    Object,
+    /// One for all objects of the endpoint together.
+    Endpoint,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Capture {
+    pub cursor: CursorScope,
+    /// Pause between pulls when idle and the page names none, such as `5s`.
+    pub interval: String,
+    /// The host wakes the stream when the endpoint's database file changes.
+    #[serde(default)]
+    pub wake_on_commit: bool,
+    /// Streams that one pull may carry.
+    #[serde(default = "one")]
+    pub streams_max: u32,
+    #[serde(default = "default_page_rows")]
+    pub page_rows_max: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_page_rows() -> u32 {
+    2_000
+}
+
+/// A budget of the vendor's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Pool {
+    pub name: String,
+    /// Units in any window, or at once for a concurrency pool.
+    pub limit: u64,
+    pub window: Window,
+    pub scope: Scope,
+    /// What a request draws.
+    #[serde(default)]
+    pub cost: Cost,
+    /// Which requests draw; all when empty. One match suffices.
+    #[serde(default)]
+    pub requests: Vec<RequestMatch>,
+    /// Whether the operator may set another limit, as editions and add-ons differ.
+    #[serde(default = "yes")]
+    pub overridable: bool,
+    /// Where the figure comes from.
+    #[serde(default)]
+    pub source: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum Window {
+    /// Any stretch of this length, such as `24h`.
+    Rolling(String),
+    /// From midnight to midnight in an IANA zone.
+    CalendarDay(String),
+    /// Requests in flight; only those that have lasted `after` when given.
+    Concurrency {
+        #[serde(default)]
+        after: Option<String>,
+    },
+    /// Sum of execution time in any stretch of this length; limit in milliseconds.
+    ExecutionTime(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// The whole org or account, whoever calls.
+    Account,
+    /// One connected app or credential.
+    App,
+    User,
+    /// Each web server of the vendor by itself.
+    Server,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum Cost {
+    /// Units per request.
+    Request(u32),
+    /// `units` for every started `rows` rows of the request.
+    Rows { rows: u32, units: u32 },
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self::Request(1)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RequestMatch {
+    #[serde(default)]
+    pub method: Option<crate::plugin::HttpMethod>,
+    #[serde(default)]
+    pub path_prefix: Option<String>,
+    #[serde(default)]
+    pub path_contains: Option<String>,
+}
+
+/// How an answer tells the use of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Reading {
+    pub pool: String,
+    pub header: String,
+    /// The header's text with `{used}`, `{limit}`, `{remaining}` where the numbers stand; text before
+    /// and after may differ from the pattern's ends.
+    pub pattern: String,
+}
+
+/// An answer that means a pool is spent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Throttle {
+    pub when: Sign,
+    pub pool: String,
+    /// How long when the answer does not say; absent means exponential with jitter.
+    #[serde(default)]
+    pub park: Option<String>,
+    /// Header with seconds or a date.
+    #[serde(default)]
+    pub retry_after_header: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodKind {
+    /// The answer holds the outcomes.
+    Interactive,
+    /// A job to be polled.
+    Job,
+}
+
+/// One way to carry rows to the vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Method {
+    pub name: String,
+    pub kind: MethodKind,
+    pub operations: Vec<OperationKind>,
+    #[serde(default = "one")]
+    pub rows_min: u32,
+    pub rows_max: u32,
+    pub bytes_max: u64,
+    /// Calls that a full use costs, whatever the rows.
+    #[serde(default = "one")]
+    pub calls: u32,
+    /// Different objects that one use may carry.
+    #[serde(default = "one")]
+    pub objects_max: u32,
+    /// Rows may refer to rows of the same push.
+    #[serde(default)]
+    pub references: bool,
+}
+
+/// How deliveries to us are signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Webhook {
+    pub signature: String,
+    pub header: String,
+    #[serde(default)]
+    pub timestamp_header: Option<String>,
+    #[serde(default)]
+    pub tolerance: Option<String>,
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+}
