@@ -59,8 +59,8 @@ impl<T: AsRef<[u8]>> FromIterator<T> for Packed {
 #[repr(u8)]
 pub enum DataType {
     Boolean = 0,
-    S64 = 1,
-    F64 = 2,
+    Integer = 1,
+    Float = 2,
     Decimal = 3,
     Text = 4,
     Timestamp = 5,
@@ -72,8 +72,8 @@ pub enum DataType {
 impl DataType {
     pub const ALL: [Self; 9] = [
         Self::Boolean,
-        Self::S64,
-        Self::F64,
+        Self::Integer,
+        Self::Float,
         Self::Decimal,
         Self::Text,
         Self::Timestamp,
@@ -87,8 +87,8 @@ impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Boolean => "boolean",
-            Self::S64 => "s64",
-            Self::F64 => "f64",
+            Self::Integer => "integer",
+            Self::Float => "float",
             Self::Decimal => "decimal",
             Self::Text => "text",
             Self::Timestamp => "timestamp",
@@ -103,8 +103,8 @@ impl fmt::Display for DataType {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     Boolean(Vec<u8>),
-    S64(Vec<i64>),
-    F64(Vec<f64>),
+    Integer(Vec<i64>),
+    Float(Vec<f64>),
     Decimal(Packed),
     Text(Packed),
     Timestamp(Vec<i64>),
@@ -142,8 +142,8 @@ pub enum Cell<'a> {
     Unset,
     Null,
     Boolean(bool),
-    S64(i64),
-    F64(f64),
+    Integer(i64),
+    Float(f64),
     Decimal(&'a str),
     Text(&'a str),
     Timestamp(i64),
@@ -192,8 +192,8 @@ impl Values {
     pub fn new(data_type: DataType) -> Self {
         match data_type {
             DataType::Boolean => Self::Boolean(Vec::new()),
-            DataType::S64 => Self::S64(Vec::new()),
-            DataType::F64 => Self::F64(Vec::new()),
+            DataType::Integer => Self::Integer(Vec::new()),
+            DataType::Float => Self::Float(Vec::new()),
             DataType::Decimal => Self::Decimal(Packed::default()),
             DataType::Text => Self::Text(Packed::default()),
             DataType::Timestamp => Self::Timestamp(Vec::new()),
@@ -206,8 +206,8 @@ impl Values {
     pub fn data_type(&self) -> DataType {
         match self {
             Self::Boolean(_) => DataType::Boolean,
-            Self::S64(_) => DataType::S64,
-            Self::F64(_) => DataType::F64,
+            Self::Integer(_) => DataType::Integer,
+            Self::Float(_) => DataType::Float,
             Self::Decimal(_) => DataType::Decimal,
             Self::Text(_) => DataType::Text,
             Self::Timestamp(_) => DataType::Timestamp,
@@ -220,8 +220,8 @@ impl Values {
     pub fn len(&self) -> usize {
         match self {
             Self::Boolean(values) => values.len(),
-            Self::S64(values) | Self::Timestamp(values) => values.len(),
-            Self::F64(values) => values.len(),
+            Self::Integer(values) | Self::Timestamp(values) => values.len(),
+            Self::Float(values) => values.len(),
             Self::Date(values) => values.len(),
             Self::Decimal(packed)
             | Self::Text(packed)
@@ -247,8 +247,8 @@ impl Values {
     fn cell(&self, row: usize) -> Cell<'_> {
         match self {
             Self::Boolean(values) => Cell::Boolean(values[row] != 0),
-            Self::S64(values) => Cell::S64(values[row]),
-            Self::F64(values) => Cell::F64(values[row]),
+            Self::Integer(values) => Cell::Integer(values[row]),
+            Self::Float(values) => Cell::Float(values[row]),
             Self::Decimal(packed) => Cell::Decimal(packed.text(row)),
             Self::Text(packed) => Cell::Text(packed.text(row)),
             Self::Timestamp(values) => Cell::Timestamp(values[row]),
@@ -263,8 +263,8 @@ impl Values {
         let absent = matches!(cell, Cell::Null | Cell::Unset);
         match (self, cell) {
             (Self::Boolean(values), Cell::Boolean(value)) => values.push(u8::from(*value)),
-            (Self::S64(values), Cell::S64(value)) => values.push(*value),
-            (Self::F64(values), Cell::F64(value)) => values.push(*value),
+            (Self::Integer(values), Cell::Integer(value)) => values.push(*value),
+            (Self::Float(values), Cell::Float(value)) => values.push(*value),
             (Self::Decimal(packed), Cell::Decimal(value)) => packed.push(value.as_bytes()),
             (Self::Text(packed), Cell::Text(value)) => packed.push(value.as_bytes()),
             (Self::Timestamp(values), Cell::Timestamp(value)) => values.push(*value),
@@ -272,8 +272,8 @@ impl Values {
             (Self::Bytes(packed), Cell::Bytes(value)) => packed.push(value),
             (Self::Json(packed), Cell::Json(value)) => packed.push(value.as_bytes()),
             (Self::Boolean(values), _) if absent => values.push(0),
-            (Self::S64(values) | Self::Timestamp(values), _) if absent => values.push(0),
-            (Self::F64(values), _) if absent => values.push(0.0),
+            (Self::Integer(values) | Self::Timestamp(values), _) if absent => values.push(0),
+            (Self::Float(values), _) if absent => values.push(0.0),
             (Self::Date(values), _) if absent => values.push(0),
             (
                 Self::Decimal(packed)
@@ -375,7 +375,7 @@ impl Column {
         };
         let found = match &self.values {
             Values::Boolean(values) => first(&|row| values[row] > 1),
-            Values::F64(values) => first(&|row| !values[row].is_finite()),
+            Values::Float(values) => first(&|row| !values[row].is_finite()),
             Values::Text(packed) | Values::Json(packed) => {
                 // One pass over the whole column decides the usual case; ends inside a character are
                 // found by looking at the byte that each value starts with.
@@ -392,7 +392,7 @@ impl Column {
                 }
             }
             Values::Decimal(packed) => first(&|row| !is_decimal(packed.get(row))),
-            Values::S64(_) | Values::Timestamp(_) | Values::Date(_) | Values::Bytes(_) => None,
+            Values::Integer(_) | Values::Timestamp(_) | Values::Date(_) | Values::Bytes(_) => None,
         };
         found.map_or(Ok(()), |row| Err(invalid(row)))
     }
