@@ -1,0 +1,51 @@
+# Everything a newcomer needs is `make demo` and `make test`; both set up what is missing first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TIDEGATE := target/debug/tidegate
+PLUGINS := salesforce sqlite field-map normalise-py
+DEMO ?=
+SECONDS ?= 600
+
+.PHONY: help demo test bench soak lint setup plugins host
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: ## a CRM and a database kept in step before your eyes (DEMO="--records 20000" for more)
+	@start=$$(date +%s); $(MAKE) --no-print-directory setup plugins; \
+	$(TIDEGATE) demo --plugins target/plugins $(DEMO); \
+	echo "make demo: $$(( $$(date +%s) - start )) s in all, set-up included"
+
+test: ## every test, the kill loops and the end-to-end runs included
+	@start=$$(date +%s); $(MAKE) --no-print-directory setup plugins; \
+	$(CARGO) test --workspace --quiet; \
+	echo "make test: $$(( $$(date +%s) - start )) s in all, set-up included"
+
+bench: setup ## measure; writes target/bench/NAME.json and prints a table
+	@$(CARGO) build --release -p tidegate -p tidegate-tests; \
+	$(MAKE) --no-print-directory plugins; \
+	target/release/tidegate-bench
+
+soak: setup plugins ## kill loops for as long as asked (SECONDS=3600)
+	@$(CARGO) build -p tidegate-store --examples; \
+	$(CARGO) build -p tidegate-tests --bins; \
+	target/debug/tidegate-soak --seconds $(SECONDS)
+
+lint: ## formatting, clippy
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+setup:
+	@sdk/setup-guests
+
+host:
+	@echo "building the host (the first time takes a quarter of an hour on two cores)"; \
+	$(CARGO) build --quiet -p tidegate
+
+plugins: setup host
+	@mkdir -p target/plugins; \
+	for name in $(PLUGINS); do $(TIDEGATE) plugin build plugins/$$name --out target/plugins/$$name.wasm; done
