@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace root")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace root")
 }
 
 fn manifest(folder: &str) -> toml::Table {
@@ -36,7 +39,13 @@ fn imports_run_one_way() {
         ("host/sandbox", &["tidegate-core", "tidegate-gateway"]),
         (
             "host/daemon",
-            &["tidegate-core", "tidegate-gateway", "tidegate-sandbox", "tidegate-simulator", "tidegate-store"],
+            &[
+                "tidegate-core",
+                "tidegate-gateway",
+                "tidegate-sandbox",
+                "tidegate-simulator",
+                "tidegate-store",
+            ],
         ),
         ("sdk/rust", &[]),
         ("sdk/simulator", &[]),
@@ -58,18 +67,35 @@ fn imports_run_one_way() {
 /// Core never asks for the time and never does I/O (invariant 9).
 #[test]
 fn core_is_pure() {
-    let forbidden_crates = ["tokio", "wasmtime", "sled", "redb", "reqwest", "rusqlite", "rand", "futures"];
+    let forbidden_crates = [
+        "tokio", "wasmtime", "sled", "redb", "reqwest", "rusqlite", "rand", "futures",
+    ];
     let dependencies = dependencies("host/core");
     for name in forbidden_crates {
-        assert!(!dependencies.contains(name), "host/core must not depend on {name}");
+        assert!(
+            !dependencies.contains(name),
+            "host/core must not depend on {name}"
+        );
     }
     let forbidden = [
-        "std::fs", "std::net", "std::env", "std::thread", "std::process", "Instant::now", "SystemTime", "Timestamp::now",
-        "Zoned::now", "println!",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "Instant::now",
+        "SystemTime",
+        "Timestamp::now",
+        "Zoned::now",
+        "println!",
     ];
     for (path, text) in sources(&root().join("host/core/src"), "rs") {
         for word in forbidden {
-            assert!(!text.contains(word), "{} uses {word}: core decides, others perform", path.display());
+            assert!(
+                !text.contains(word),
+                "{} uses {word}: core decides, others perform",
+                path.display()
+            );
         }
     }
 }
@@ -77,9 +103,18 @@ fn core_is_pure() {
 /// Only `host/store` names a storage engine.
 #[test]
 fn one_room_knows_the_engines() {
-    for folder in ["host/core", "host/gateway", "host/sandbox", "host/daemon", "tests"] {
+    for folder in [
+        "host/core",
+        "host/gateway",
+        "host/sandbox",
+        "host/daemon",
+        "tests",
+    ] {
         for name in ["sled", "redb"] {
-            assert!(!dependencies(folder).contains(name), "{folder} must not depend on {name}: go through tidegate-store");
+            assert!(
+                !dependencies(folder).contains(name),
+                "{folder} must not depend on {name}: go through tidegate-store"
+            );
         }
     }
 }
@@ -87,11 +122,27 @@ fn one_room_knows_the_engines() {
 /// A file is a room; these names are cupboards.
 #[test]
 fn no_cupboards() {
-    let forbidden = ["utils.rs", "util.rs", "helpers.rs", "helper.rs", "common.rs", "manager.rs", "misc.rs", "types.rs"];
+    let forbidden = [
+        "utils.rs",
+        "util.rs",
+        "helpers.rs",
+        "helper.rs",
+        "common.rs",
+        "manager.rs",
+        "misc.rs",
+        "types.rs",
+    ];
     for folder in ["host", "sdk", "plugins", "tests"] {
         for (path, _) in sources(&root().join(folder), "rs") {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            assert!(!forbidden.contains(&name), "{}: name the room after what it holds", path.display());
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            assert!(
+                !forbidden.contains(&name),
+                "{}: name the room after what it holds",
+                path.display()
+            );
         }
     }
 }
@@ -101,12 +152,17 @@ fn no_cupboards() {
 fn sled_is_pinned() {
     let manifest = manifest(".");
     let sled = &manifest["workspace"]["dependencies"]["sled"];
-    assert_eq!(sled.as_str(), Some("=0.34.7"), "another sled loses data when killed during open");
+    assert_eq!(
+        sled.as_str(),
+        Some("=0.34.7"),
+        "another sled loses data when killed during open"
+    );
 }
 
 fn sources(folder: &Path, extension: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
@@ -114,7 +170,8 @@ fn sources(folder: &Path, extension: &str) -> Vec<(PathBuf, String)> {
                 found.extend(sources(&path, extension));
             }
         } else if path.extension().is_some_and(|found| found == extension) {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             found.push((path, text));
         }
     }

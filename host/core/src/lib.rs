@@ -8,7 +8,13 @@
 //! - [`batch`]: records as columns, the currency of every other room
 //! - [`plugin`]: what crosses the plugin interface, in the host's own types
 //! - [`manifest`]: what a plugin says of itself and of its vendor, as data
+//! - [`time`]: the time, as an argument
+//! - [`pace`]: when a request may leave
+//! - [`sync`]: a sync as meant, with its policies
 
 pub mod batch;
 pub mod manifest;
+pub mod pace;
 pub mod plugin;
+pub mod sync;
+pub mod time;

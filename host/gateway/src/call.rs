@@ -5,15 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{Fault, Request, Response};
-
-/// How urgent work is. Each pool keeps a reserve that lower lanes may not touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
-    Critical,
-    Normal,
-    Backfill,
-}
 
 /// One plugin call, as the gateway sees it.
 #[derive(Clone, Debug)]

@@ -6,4 +6,5 @@
 
 mod call;
 
-pub use call::{Call, Intent, Journal, JournalError, Lane, Outside};
+pub use call::{Call, Intent, Journal, JournalError, Outside};
+pub use tidegate_core::pace::Lane;
