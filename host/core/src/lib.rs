@@ -11,10 +11,32 @@
 //! - [`time`]: the time, as an argument
 //! - [`pace`]: when a request may leave
 //! - [`sync`]: a sync as meant, with its policies
+//! - [`value`]: single values, and the fingerprints by which two are called equal
+//! - [`record`]: what is kept of each record
+//! - [`model`]: a sync's fields by number, and which hang together
+//! - [`ledger`]: the records as one decision sees and changes them
+//! - [`capture`]: from what a source reports to what waits
+//! - [`queue`]: which records wait, and which are worked on
+//! - [`merge`]: what a waiting record calls for
+//! - [`brake`]: the stop for a flood of deletes
+//! - [`plan`]: from writes to pushes
+//! - [`verdict`]: from what happened to what is done about it
+//! - [`settle`]: from what became of a record to what is remembered
 
 pub mod batch;
+pub mod brake;
+pub mod capture;
+pub mod ledger;
 pub mod manifest;
+pub mod merge;
+pub mod model;
 pub mod pace;
+pub mod plan;
 pub mod plugin;
+pub mod queue;
+pub mod record;
+pub mod settle;
 pub mod sync;
 pub mod time;
+pub mod value;
+pub mod verdict;

@@ -1,0 +1,340 @@
+//! From what a source reports to what waits in the queue.
+//!
+//! Finds the link that a record belongs to, drops the echoes of our own writes, and lays the record's state
+//! into its one queue entry, where later states replace earlier ones. Nothing is dropped while a write of the
+//! record is under way, since only its outcome tells what the states mean.
+
+use crate::ledger::{Ledger, LedgerError};
+use crate::merge::is_echo;
+use crate::model::Model;
+use crate::pace::Lane;
+use crate::plugin::ChangeKind;
+use crate::record::{DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Stamps};
+use crate::sync::Side;
+use crate::value::Value;
+
+/// One row of a page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation<'a> {
+    pub side: Side,
+    pub id: &'a str,
+    pub kind: ChangeKind,
+    pub version: &'a str,
+    pub stamps: Stamps,
+    /// Mapped fields that have a value or are null.
+    pub values: Vec<(FieldId, Value)>,
+    /// What the side's key field holds: the other side's id of the same record.
+    pub key: Option<&'a str>,
+}
+
+/// What only the caller knows about a record at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// A round works on the record.
+    pub in_flight: bool,
+    /// A write to the observed side is under way, may be, or ended after the source was asked for this
+    /// page: the row may be the state before it.
+    pub touched: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Captured {
+    /// Waits now, or waits on with a newer state.
+    Queued(LinkId),
+    /// Our own write, or a state that both sides agree on.
+    Echo,
+    /// A change and its undoing met in the queue.
+    Cancelled(LinkId),
+    /// Went to the dead letters.
+    Dead(LinkId),
+    /// Nothing that this sync has to do with.
+    Passed,
+}
+
+/// Where new links get their numbers.
+pub trait Numbers {
+    fn next(&mut self) -> LinkId;
+}
+
+pub fn capture(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    observation: Observation<'_>,
+    lane: Lane,
+    numbers: &mut dyn Numbers,
+    standing: &dyn Fn(LinkId) -> Standing,
+) -> Result<Captured, LedgerError> {
+    let side = observation.side;
+    match ledger.id(side, observation.id)? {
+        Some(IdRef::Link(id)) => match ledger.link(id)? {
+            Some(link) => known(ledger, model, observation, lane, id, link, standing(id)),
+            // An index entry without its link can't be: both change in one transaction.
+            None => Ok(Captured::Passed),
+        },
+        _ if observation.kind == ChangeKind::Delete => Ok(Captured::Passed),
+        Some(IdRef::Gone { .. }) => {
+            // A late page, or a record that was brought back: its state now decides.
+            let id = link_new(ledger, numbers, side, observation.id);
+            let mut entry = Entry::new(lane);
+            entry.unread[side] = true;
+            ledger.put_entry(id, &entry);
+            Ok(Captured::Queued(id))
+        }
+        None => unknown(ledger, model, observation, lane, numbers, standing),
+    }
+}
+
+fn link_new(
+    ledger: &mut Ledger<'_>,
+    numbers: &mut dyn Numbers,
+    side: Side,
+    remote: &str,
+) -> LinkId {
+    let id = numbers.next();
+    let mut link = Link::default();
+    link.ids[side] = Some(remote.into());
+    ledger.put_link(id, &link);
+    ledger.put_id(side, remote, IdRef::Link(id));
+    id
+}
+
+/// A record that was never seen: its key field may say whose other half it is.
+fn unknown(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    observation: Observation<'_>,
+    lane: Lane,
+    numbers: &mut dyn Numbers,
+    standing: &dyn Fn(LinkId) -> Standing,
+) -> Result<Captured, LedgerError> {
+    let side = observation.side;
+    let other = side.other();
+    let Some(key) = observation.key.filter(|key| !key.is_empty()) else {
+        let id = link_new(ledger, numbers, side, observation.id);
+        return store(ledger, observation, lane, id, Standing::default());
+    };
+    match ledger.id(other, key)? {
+        Some(IdRef::Link(id)) => {
+            let Some(mut link) = ledger.link(id)? else {
+                return Ok(Captured::Passed);
+            };
+            if link.ids[side].is_some() {
+                return pair_twice(ledger, model, observation, lane, numbers);
+            }
+            link.ids[side] = Some(observation.id.into());
+            ledger.put_id(side, observation.id, IdRef::Link(id));
+            ledger.put_link(id, &link);
+            known(ledger, model, observation, lane, id, link, standing(id))
+        }
+        gone_or_unknown => {
+            // The key names a record that we have not met. What it says must be seen before it is believed.
+            let id = link_new(ledger, numbers, side, observation.id);
+            if gone_or_unknown.is_none() && !observation.values.is_empty() {
+                let mut link = Link::default();
+                link.ids[side] = Some(observation.id.into());
+                link.ids[other] = Some(key.into());
+                ledger.put_id(other, key, IdRef::Link(id));
+                ledger.put_link(id, &link);
+                let captured = store(ledger, observation, lane, id, Standing::default())?;
+                if let Some(mut entry) = ledger.entry(id)? {
+                    entry.unread[other] = true;
+                    ledger.put_entry(id, &entry);
+                }
+                return Ok(captured);
+            }
+            store(ledger, observation, lane, id, Standing::default())
+        }
+    }
+}
+
+/// Two records on one side claim the same other half.
+fn pair_twice(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    observation: Observation<'_>,
+    lane: Lane,
+    numbers: &mut dyn Numbers,
+) -> Result<Captured, LedgerError> {
+    let side = observation.side;
+    let at_ms = observation.stamps.seen_us / 1_000;
+    let key = model
+        .key(side)
+        .map(|field| model.name(side, field).to_owned());
+    let id = link_new(ledger, numbers, side, observation.id);
+    store(ledger, observation, lane, id, Standing::default())?;
+    let Some(entry) = ledger.entry(id)? else {
+        return Ok(Captured::Passed);
+    };
+    let reason = Reason {
+        code: "pair-ambiguous".into(),
+        message: format!(
+            "another record on the {side} is linked to the record that this one's key names; clear the key, or delete or merge one of them"
+        ),
+        fields: key.into_iter().collect(),
+        target: Some(side.other()),
+    };
+    ledger.remove_entry(id);
+    ledger.put_dead(
+        id,
+        &DeadLetter {
+            reason,
+            at_ms,
+            entry,
+        },
+    );
+    Ok(Captured::Dead(id))
+}
+
+fn known(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    observation: Observation<'_>,
+    lane: Lane,
+    id: LinkId,
+    link: Link,
+    standing: Standing,
+) -> Result<Captured, LedgerError> {
+    if link.detached && observation.kind != ChangeKind::Delete {
+        return Ok(Captured::Echo);
+    }
+    let side = observation.side;
+    let echo =
+        observation.kind == ChangeKind::Upsert && is_echo(model, side, &link, &observation.values);
+    if echo && !standing.in_flight {
+        let dead = ledger.dead(id)?;
+        return match ledger.entry(id)? {
+            None if dead.is_none() => Ok(Captured::Echo),
+            // The dead letter stands for what the other side refused; the same state again is no news.
+            None => match dead.and_then(|letter| letter.entry.pending[side].clone()) {
+                None => Ok(Captured::Echo),
+                Some(_) => store(ledger, observation, lane, id, standing),
+            },
+            Some(entry) if entry.sent.is_some() || entry.unread[side] => {
+                store(ledger, observation, lane, id, standing)
+            }
+            Some(mut entry) => {
+                entry.pending[side] = None;
+                entry.generation = entry.generation.wrapping_add(1);
+                if entry.is_idle() {
+                    ledger.remove_entry(id);
+                    return Ok(Captured::Cancelled(id));
+                }
+                ledger.put_entry(id, &entry);
+                Ok(Captured::Queued(id))
+            }
+        };
+    }
+    if !standing.in_flight && repeats_dead(ledger, id, &observation)? {
+        return Ok(Captured::Echo);
+    }
+    store(ledger, observation, lane, id, standing)
+}
+
+/// The state that lies in the dead letters, reported once more.
+fn repeats_dead(
+    ledger: &Ledger<'_>,
+    id: LinkId,
+    observation: &Observation<'_>,
+) -> Result<bool, LedgerError> {
+    let Some(letter) = ledger.dead(id)? else {
+        return Ok(false);
+    };
+    Ok(
+        match (&letter.entry.pending[observation.side], observation.kind) {
+            (Some(Pending::Row { values, .. }), ChangeKind::Upsert) => {
+                *values == observation.values
+            }
+            (Some(Pending::Gone { .. }), ChangeKind::Delete) => true,
+            _ => false,
+        },
+    )
+}
+
+/// Lays the state into the record's entry; a dead letter comes back to life with it.
+fn store(
+    ledger: &mut Ledger<'_>,
+    observation: Observation<'_>,
+    lane: Lane,
+    id: LinkId,
+    standing: Standing,
+) -> Result<Captured, LedgerError> {
+    let side = observation.side;
+    let mut entry = match ledger.entry(id)? {
+        Some(entry) => entry,
+        None => match ledger.dead(id)? {
+            Some(letter) => {
+                ledger.remove_dead(id);
+                let mut entry = letter.entry;
+                entry.attempts = 0;
+                entry
+            }
+            None => Entry::new(lane),
+        },
+    };
+    entry.lane = entry.lane.min(lane);
+    entry.generation = entry.generation.wrapping_add(1);
+    match observation.kind {
+        ChangeKind::Hint => entry.unread[side] = true,
+        ChangeKind::Delete => {
+            entry.pending[side] = Some(Pending::Gone {
+                stamps: observation.stamps,
+            })
+        }
+        ChangeKind::Upsert => {
+            // The first commit of what waits counts for its latency, the last for its age.
+            entry.pending[side] = Some(Pending::Row {
+                values: observation.values,
+                version: observation.version.into(),
+                stamps: observation.stamps,
+                suspect: standing.touched,
+            });
+        }
+    }
+    ledger.put_entry(id, &entry);
+    Ok(Captured::Queued(id))
+}
+
+/// One record's id became another's: the link follows, and where both are linked already, the old
+/// one's other half has lost its record.
+pub fn rename(
+    ledger: &mut Ledger<'_>,
+    side: Side,
+    old: &str,
+    new: &str,
+    lane: Lane,
+    stamps: Stamps,
+) -> Result<Captured, LedgerError> {
+    let Some(IdRef::Link(id)) = ledger.id(side, old)? else {
+        return Ok(Captured::Passed);
+    };
+    let Some(mut link) = ledger.link(id)? else {
+        return Ok(Captured::Passed);
+    };
+    if let Some(IdRef::Link(_)) = ledger.id(side, new)? {
+        let observation = Observation {
+            side,
+            id: old,
+            kind: ChangeKind::Delete,
+            version: "",
+            stamps,
+            values: Vec::new(),
+            key: None,
+        };
+        return store(ledger, observation, lane, id, Standing::default());
+    }
+    link.ids[side] = Some(new.into());
+    ledger.put_link(id, &link);
+    ledger.put_id(
+        side,
+        old,
+        IdRef::Gone {
+            at_ms: stamps.seen_us / 1_000,
+        },
+    );
+    ledger.put_id(side, new, IdRef::Link(id));
+    let mut entry = ledger.entry(id)?.unwrap_or_else(|| Entry::new(lane));
+    entry.unread[side] = true;
+    entry.generation = entry.generation.wrapping_add(1);
+    ledger.put_entry(id, &entry);
+    Ok(Captured::Queued(id))
+}

@@ -1,0 +1,218 @@
+//! From writes to pushes: the cheapest method that the connector's table offers, within its bounds.
+
+use std::collections::BTreeMap;
+
+use crate::batch::{Column, Packed, Values};
+use crate::manifest::{Method, MethodKind};
+use crate::merge::Write;
+use crate::model::Model;
+use crate::plugin::{Group, OperationKind, Operations};
+use crate::record::{FieldId, LinkId, Reason, Token};
+use crate::sync::Side;
+use crate::value::Value;
+
+/// One call of a connector's `push`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    pub target: Side,
+    pub method: String,
+    /// Calls that the vendor will count.
+    pub calls: u32,
+    pub rows: Vec<(LinkId, Write)>,
+}
+
+/// What the writes become, and those that no method can carry.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub pushes: Vec<Push>,
+    pub refused: Vec<(LinkId, Write, Reason)>,
+}
+
+/// Writes of one sync to one side.
+pub fn plan(model: &Model, target: Side, methods: &[Method], writes: Vec<(LinkId, Write)>) -> Plan {
+    let mut plan = Plan::default();
+    let mut kinds: BTreeMap<OperationKind, Vec<(LinkId, Write)>> = BTreeMap::new();
+    for (link, write) in writes {
+        kinds
+            .entry(write.operation)
+            .or_default()
+            .push((link, write));
+    }
+    for (operation, mut rows) in kinds {
+        let offered: Vec<&Method> = methods
+            .iter()
+            .filter(|method| method.operations.contains(&operation))
+            .collect();
+        while !rows.is_empty() {
+            let Some(method) = cheapest(&offered, rows.len()) else {
+                refuse_all(model, target, operation, &mut rows, &mut plan);
+                break;
+            };
+            let taken = take(method, &mut rows);
+            if taken.is_empty() {
+                let (link, write) = rows.remove(0);
+                let reason = too_large(model, target, method);
+                plan.refused.push((link, write, reason));
+                continue;
+            }
+            plan.pushes.push(Push {
+                target,
+                method: method.name.clone(),
+                calls: method.calls,
+                rows: taken,
+            });
+        }
+    }
+    plan
+}
+
+/// Fewest calls for so many rows; among equals the one that answers at once, then the smaller one.
+fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
+    offered
+        .iter()
+        .filter(|method| rows >= method.rows_min as usize)
+        .min_by_key(|method| {
+            let uses = rows.div_ceil(method.rows_max.max(1) as usize) as u64;
+            (
+                uses * u64::from(method.calls),
+                method.kind == MethodKind::Job,
+                method.rows_max,
+            )
+        })
+        .copied()
+}
+
+/// As many of the first rows as the method holds.
+fn take(method: &Method, rows: &mut Vec<(LinkId, Write)>) -> Vec<(LinkId, Write)> {
+    let mut bytes = 0;
+    let fitting = rows
+        .iter()
+        .take(method.rows_max as usize)
+        .take_while(|(_, write)| {
+            bytes += bytes_of(write);
+            bytes <= method.bytes_max
+        })
+        .count();
+    rows.drain(..fitting).collect()
+}
+
+/// A row with its field names and quotes, as a text format would carry it, with room for escapes.
+fn bytes_of(write: &Write) -> u64 {
+    const OVERHEAD: usize = 64;
+    let values: usize = write
+        .values
+        .iter()
+        .map(|(_, value)| OVERHEAD + value_bytes(value))
+        .sum();
+    (OVERHEAD + values) as u64
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Boolean(_) => 5,
+        Value::Integer(_) | Value::Float(_) | Value::Timestamp(_) | Value::Date(_) => 28,
+        Value::Decimal(text) | Value::Text(text) | Value::Json(text) => text.len() + text.len() / 8,
+        Value::Bytes(bytes) => bytes.len().div_ceil(3) * 4,
+    }
+}
+
+fn refuse_all(
+    model: &Model,
+    target: Side,
+    operation: OperationKind,
+    rows: &mut Vec<(LinkId, Write)>,
+    plan: &mut Plan,
+) {
+    let side = model.spec.side(target);
+    for (link, write) in rows.drain(..) {
+        let reason = Reason {
+            code: "no-method".into(),
+            message: format!(
+                "the connector of endpoint {} has no method for {operation:?} on {}",
+                side.endpoint, side.object
+            ),
+            fields: Vec::new(),
+            target: Some(target),
+        };
+        plan.refused.push((link, write, reason));
+    }
+}
+
+fn too_large(model: &Model, target: Side, method: &Method) -> Reason {
+    Reason {
+        code: "row-too-large".into(),
+        message: format!(
+            "larger than the {} bytes that method {} of endpoint {} can carry",
+            method.bytes_max,
+            method.name,
+            model.spec.side(target).endpoint
+        ),
+        fields: Vec::new(),
+        target: Some(target),
+    }
+}
+
+impl Push {
+    /// The call's argument. All rows of a push have one operation.
+    pub fn operations(&self, model: &Model) -> Operations {
+        let key = self.key(model);
+        let values: Vec<&[(FieldId, Value)]> =
+            self.rows.iter().map(|(_, write)| &*write.values).collect();
+        let mut batch = model.batch(self.target, &values);
+        if let Some(key) = &key {
+            batch.columns.retain(|column| column.name != *key);
+            batch.columns.push(self.key_column(key));
+        }
+        let group = Group {
+            object: model.spec.side(self.target).object.to_string(),
+            operation: self.operation(),
+            key,
+            tokens: self
+                .rows
+                .iter()
+                .map(|(link, _)| Token::new(*link, self.target).0)
+                .collect(),
+            ids: self
+                .rows
+                .iter()
+                .map(|(_, write)| write.id.as_deref().unwrap_or_default())
+                .collect(),
+            versions: self.rows.iter().map(|(_, write)| &*write.version).collect(),
+            batch,
+        };
+        Operations {
+            method: self.method.clone(),
+            groups: vec![group],
+            references: Vec::new(),
+        }
+    }
+
+    pub fn operation(&self) -> OperationKind {
+        self.rows
+            .first()
+            .map_or(OperationKind::Update, |(_, write)| write.operation)
+    }
+
+    fn key(&self, model: &Model) -> Option<String> {
+        (self.operation() == OperationKind::Upsert)
+            .then(|| {
+                model
+                    .key(self.target)
+                    .map(|field| model.name(self.target, field).to_owned())
+            })
+            .flatten()
+    }
+
+    fn key_column(&self, name: &str) -> Column {
+        let keys: Packed = self
+            .rows
+            .iter()
+            .map(|(_, write)| write.key.as_deref().unwrap_or_default())
+            .collect();
+        Column {
+            name: name.to_owned(),
+            states: Vec::new(),
+            values: Values::Text(keys),
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! From what became of a record to what is remembered: shadow, links, queue and intent in one step
+//! (invariants 3 and 4).
+
+use crate::capture::Numbers;
+use crate::ledger::{Ledger, LedgerError};
+use crate::merge::{Write, answers};
+use crate::model::Model;
+use crate::record::{
+    Bounce, DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Sent, Sides, Stamps,
+};
+use crate::sync::Side;
+use crate::value::Value;
+
+/// What is left to do for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing; the queue forgets it.
+    Nothing,
+    /// Something waits, at once.
+    Again,
+    /// A person.
+    Dead,
+}
+
+/// A write is known to have happened. `after` is the record as the target holds it, where its answer says so.
+pub fn written(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    write: &Write,
+    outcome: &crate::plugin::Written,
+    after: Option<&[(FieldId, Value)]>,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    ledger.remove_intent(id);
+    let Some(mut link) = ledger.link(id)? else {
+        return Ok(Left::Nothing);
+    };
+    let target = write.target;
+    let source = target.other();
+    if write.sent.delete {
+        return deleted(ledger, id, &link, now_us);
+    }
+    count_bounce(model, &mut link, write, now_us);
+    adopt(ledger, &mut link, id, target, &outcome.id);
+    agree_on(&mut link, &write.sent);
+    for (field, value) in after.into_iter().flatten() {
+        link.shadow[target].set(*field, model.fingerprint(target, *field, value));
+    }
+    link.shadow[target].version = outcome.version.as_str().into();
+    ledger.put_link(id, &link);
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    entry.attempts = 0;
+    if matches!(entry.pending[target], Some(Pending::Gone { .. })) && write.id.is_none() {
+        // Born again: the delete that the change won over is done with.
+        entry.pending[target] = None;
+    }
+    if entry.generation == write.generation && covers(&link, model, &entry, source) {
+        entry.pending[source] = None;
+    }
+    keep(ledger, id, &entry)
+}
+
+/// The record's state on `side` is now wholly agreed on.
+fn covers(link: &Link, model: &Model, entry: &Entry, side: Side) -> bool {
+    match &entry.pending[side] {
+        Some(Pending::Row { values, .. }) => crate::merge::is_echo(model, side, link, values),
+        Some(Pending::Gone { .. }) => false,
+        None => true,
+    }
+}
+
+fn keep(ledger: &mut Ledger<'_>, id: LinkId, entry: &Entry) -> Result<Left, LedgerError> {
+    if entry.is_idle() {
+        ledger.remove_entry(id);
+        return Ok(Left::Nothing);
+    }
+    ledger.put_entry(id, entry);
+    Ok(Left::Again)
+}
+
+fn agree_on(link: &mut Link, sent: &Sent) {
+    for (field, print) in &sent.written {
+        link.shadow[sent.target].set(*field, *print);
+    }
+    for (field, print) in &sent.consumed {
+        link.shadow[sent.target.other()].set(*field, *print);
+    }
+}
+
+fn adopt(ledger: &mut Ledger<'_>, link: &mut Link, id: LinkId, side: Side, remote: &str) {
+    if link.ids[side].as_deref() == Some(remote) || remote.is_empty() {
+        return;
+    }
+    if let Some(old) = link.ids[side].replace(remote.into()) {
+        ledger.remove_id(side, &old);
+    }
+    ledger.put_id(side, remote, IdRef::Link(id));
+}
+
+fn count_bounce(model: &Model, link: &mut Link, write: &Write, now_us: i64) {
+    let count = match &link.bounce {
+        Some(bounce) if answers(model, link, write, now_us) => bounce.count.saturating_add(1),
+        _ => 0,
+    };
+    link.bounce = Some(Box::new(Bounce {
+        target: write.target,
+        fields: write.values.iter().map(|(field, _)| *field).collect(),
+        count,
+        at_s: now_us.div_euclid(1_000_000),
+    }));
+}
+
+/// Both records are gone, or what is left of them is nobody's.
+pub fn deleted(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    link: &Link,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    for side in Side::BOTH {
+        if let Some(remote) = &link.ids[side] {
+            ledger.put_id(
+                side,
+                remote,
+                IdRef::Gone {
+                    at_ms: now_us / 1_000,
+                },
+            );
+        }
+    }
+    ledger.remove_link(id);
+    ledger.remove_entry(id);
+    ledger.remove_dead(id);
+    ledger.remove_intent(id);
+    Ok(Left::Nothing)
+}
+
+pub fn forget(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    generation: u32,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    match (ledger.link(id)?, ledger.entry(id)?) {
+        (Some(_), Some(entry)) if entry.generation != generation => keep(ledger, id, &entry),
+        (Some(link), _) => deleted(ledger, id, &link, now_us),
+        (None, _) => Ok(Left::Nothing),
+    }
+}
+
+/// One side is gone and the other stays as it is, for good.
+pub fn detach(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    side: Side,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    let Some(mut link) = ledger.link(id)? else {
+        return Ok(Left::Nothing);
+    };
+    if let Some(remote) = link.ids[side].take() {
+        ledger.put_id(
+            side,
+            &remote,
+            IdRef::Gone {
+                at_ms: now_us / 1_000,
+            },
+        );
+    }
+    link.detached = true;
+    ledger.put_link(id, &link);
+    ledger.remove_entry(id);
+    Ok(Left::Nothing)
+}
+
+/// Nothing had to be written: both sides agree.
+pub fn agreed(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    generation: u32,
+    prints: &Sides<Vec<(FieldId, u64)>>,
+) -> Result<Left, LedgerError> {
+    let Some(mut link) = ledger.link(id)? else {
+        return Ok(Left::Nothing);
+    };
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    for side in Side::BOTH {
+        for (field, print) in &prints[side] {
+            link.shadow[side].set(*field, *print);
+        }
+        if let Some(Pending::Row { version, .. }) = &entry.pending[side] {
+            link.shadow[side].version = version.clone();
+        }
+    }
+    ledger.put_link(id, &link);
+    for side in Side::BOTH {
+        if entry.generation == generation && covers(&link, model, &entry, side) {
+            entry.pending[side] = None;
+        }
+    }
+    if link.detached {
+        entry.pending = Sides::default();
+    }
+    keep(ledger, id, &entry)
+}
+
+/// A write may or may not have happened: the target is read before anything else (invariant 6).
+pub fn unknown(ledger: &mut Ledger<'_>, id: LinkId, sent: Sent) -> Result<Left, LedgerError> {
+    ledger.remove_intent(id);
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    entry.unread[sent.target] = true;
+    entry.sent = Some(sent);
+    keep(ledger, id, &entry)
+}
+
+/// The target must be read: what was refused says that its state is not what we think.
+pub fn read_first(ledger: &mut Ledger<'_>, id: LinkId, side: Side) -> Result<Left, LedgerError> {
+    ledger.remove_intent(id);
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    entry.unread[side] = true;
+    entry.attempts += 1;
+    keep(ledger, id, &entry)
+}
+
+/// Refused for now, or never sent: it waits on. `counts` when the record itself is to blame.
+pub fn postponed(ledger: &mut Ledger<'_>, id: LinkId, counts: bool) -> Result<Left, LedgerError> {
+    ledger.remove_intent(id);
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    if counts {
+        entry.attempts += 1;
+        ledger.put_entry(id, &entry);
+    }
+    Ok(Left::Again)
+}
+
+/// To the dead letters, unless something newer came in meanwhile.
+pub fn buried(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    generation: u32,
+    reason: Reason,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    ledger.remove_intent(id);
+    let Some(entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    if entry.generation != generation {
+        return Ok(Left::Again);
+    }
+    ledger.remove_entry(id);
+    ledger.put_dead(
+        id,
+        &DeadLetter {
+            reason,
+            at_ms: now_us / 1_000,
+            entry,
+        },
+    );
+    Ok(Left::Dead)
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    Row {
+        id: Box<str>,
+        version: Box<str>,
+        values: Vec<(FieldId, Value)>,
+    },
+    Gone,
+}
+
+/// A side was read. What an unknown write meant to do is settled by what is there now.
+pub fn observed(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    side: Side,
+    found: Found,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    let (Some(mut link), Some(mut entry)) = (ledger.link(id)?, ledger.entry(id)?) else {
+        return Ok(Left::Nothing);
+    };
+    entry.unread[side] = false;
+    entry.generation = entry.generation.wrapping_add(1);
+    let stamps = Stamps {
+        committed_us: None,
+        seen_us: now_us,
+    };
+    match found {
+        Found::Row {
+            id: remote,
+            version,
+            values,
+        } => {
+            adopt(ledger, &mut link, id, side, &remote);
+            settle_sent(model, &mut link, &mut entry, side, &values);
+            entry.pending[side] = if crate::merge::is_echo(model, side, &link, &values) {
+                link.shadow[side].version = version;
+                None
+            } else {
+                Some(Pending::Row {
+                    values,
+                    version,
+                    stamps,
+                    suspect: false,
+                })
+            };
+        }
+        Found::Gone if link.ids[side].is_some() && link.shadow[side].is_empty() => {
+            // Only a key said that there was such a record, and it was wrong.
+            if let Some(remote) = link.ids[side].take() {
+                ledger.remove_id(side, &remote);
+            }
+            entry.sent = entry.sent.filter(|sent| sent.target != side);
+        }
+        Found::Gone if link.ids[side].is_some() => {
+            entry.pending[side] = Some(Pending::Gone { stamps });
+            entry.sent = entry.sent.filter(|sent| sent.target != side);
+        }
+        // Asked for by its key, and not there: the create did not happen.
+        Found::Gone => entry.sent = entry.sent.filter(|sent| sent.target != side),
+    }
+    ledger.put_link(id, &link);
+    forget_source_if_agreed(model, &link, &mut entry, side.other());
+    if link.ids.left.is_none() && link.ids.right.is_none() {
+        return deleted(ledger, id, &link, now_us);
+    }
+    keep(ledger, id, &entry)
+}
+
+/// Our own write of unknown outcome, found done: it counts as settled.
+fn settle_sent(
+    model: &Model,
+    link: &mut Link,
+    entry: &mut Entry,
+    side: Side,
+    values: &[(FieldId, Value)],
+) {
+    let Some(sent) = entry.sent.take_if(|sent| sent.target == side) else {
+        return;
+    };
+    let done = !sent.delete
+        && sent.written.iter().all(|(field, print)| {
+            values.iter().any(|(found, value)| {
+                found == field && model.fingerprint(side, *field, value) == *print
+            })
+        });
+    if done {
+        agree_on(link, &sent);
+    }
+}
+
+fn forget_source_if_agreed(model: &Model, link: &Link, entry: &mut Entry, side: Side) {
+    if link.ids[side.other()].is_some()
+        && entry.pending[side].is_some()
+        && covers(link, model, entry, side)
+    {
+        entry.pending[side] = None;
+    }
+}
+
+/// What was under way when the host died: every intent is a write of unknown outcome.
+pub fn recover(ledger: &mut Ledger<'_>, id: LinkId) -> Result<Left, LedgerError> {
+    match ledger.intent(id)? {
+        Some(sent) => unknown(ledger, id, sent),
+        None => Ok(Left::Again),
+    }
+}
+
+/// Puts a dead letter back into the queue, as if it were captured now.
+pub fn revived(ledger: &mut Ledger<'_>, id: LinkId) -> Result<Left, LedgerError> {
+    let Some(letter) = ledger.dead(id)? else {
+        return Ok(Left::Nothing);
+    };
+    ledger.remove_dead(id);
+    let mut entry = letter.entry;
+    entry.attempts = 0;
+    entry.generation = entry.generation.wrapping_add(1);
+    keep(ledger, id, &entry)
+}
+
+/// Numbers for new links, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter(pub u64);
+
+impl Numbers for Counter {
+    fn next(&mut self) -> LinkId {
+        self.0 += 1;
+        LinkId(self.0)
+    }
+}
