@@ -1,0 +1,352 @@
+//! [`Written`] to [`Config`]: defaults, bounds, and names that must lead somewhere. A part with a mistake is left
+//! out of the result, so that the parts without one can still be checked further.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_core::manifest::AuthScheme;
+use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
+use tracing_subscriber::EnvFilter;
+
+use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, PoolOverride, Sync};
+use super::origin::parse_origin;
+use super::places::join;
+use super::problem::{Code, Findings, suggest};
+use super::written::{
+    Written, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost, WrittenMapping, WrittenPool,
+    WrittenSide, WrittenSync,
+};
+
+const CACHE_BYTES_MAX: u64 = 64 << 20;
+const CACHE_BYTES_LEAST: u64 = 1 << 20;
+const QUEUE_MAX: u64 = 100_000;
+const NAME_LENGTH_MAX: usize = 60;
+
+pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Config {
+    let meaning = Meaning {
+        folder,
+        findings,
+        written: &written,
+    };
+    let config = Config {
+        folder: folder.to_owned(),
+        host: meaning.host(&written.host),
+        plugins: meaning.plugins(),
+        endpoints: meaning.endpoints(),
+        syncs: meaning.syncs(),
+    };
+    super::sharing::check(&written, folder, findings);
+    config
+}
+
+struct Meaning<'a> {
+    folder: &'a Path,
+    findings: &'a Findings,
+    written: &'a Written,
+}
+
+impl Meaning<'_> {
+    fn host(&self, host: &WrittenHost) -> Host {
+        let log = host.log.clone().unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = EnvFilter::try_new(&log) {
+            self.findings.error_with_help(
+                Code::UnknownValue,
+                "host.log",
+                format!("`{log}` is not a log filter: {error}"),
+                "write a level, `error`, `warn`, `info`, `debug` or `trace`, or a list such as `warn,tidegate=debug`",
+            );
+        }
+        let cache_bytes_max = host.cache_bytes_max.unwrap_or(CACHE_BYTES_MAX);
+        if cache_bytes_max < CACHE_BYTES_LEAST {
+            self.findings.error(
+                Code::OutOfRange,
+                "host.cache-bytes-max",
+                format!("{cache_bytes_max} bytes are too few; {CACHE_BYTES_LEAST} are the least"),
+            );
+        }
+        Host {
+            data: self.folder.join(host.data.as_deref().unwrap_or("data")),
+            engine: host.engine.unwrap_or_default(),
+            cache_bytes_max,
+            log,
+            log_format: host.log_format.unwrap_or_default(),
+        }
+    }
+
+    fn plugins(&self) -> BTreeMap<Arc<str>, PluginSource> {
+        let mut plugins = BTreeMap::new();
+        for (name, plugin) in &self.written.plugins {
+            let key = join("plugins", name);
+            let named = self.name(&key, name);
+            let Some(file) = self.required(&key, "file", &plugin.file) else {
+                continue;
+            };
+            let source = PluginSource {
+                file: self.folder.join(file),
+                limits: plugin.limits.clone().unwrap_or_else(empty),
+            };
+            if named {
+                plugins.insert(Arc::from(name.as_str()), source);
+            }
+        }
+        plugins
+    }
+
+    fn endpoints(&self) -> BTreeMap<Arc<str>, Endpoint> {
+        let mut endpoints = BTreeMap::new();
+        for (name, endpoint) in &self.written.endpoints {
+            let key = join("endpoints", name);
+            let named = self.name(&key, name);
+            let endpoint = self.endpoint(&key, endpoint);
+            if let (true, Some(endpoint)) = (named, endpoint) {
+                endpoints.insert(Arc::from(name.as_str()), endpoint);
+            }
+        }
+        endpoints
+    }
+
+    fn endpoint(&self, key: &str, endpoint: &WrittenEndpoint) -> Option<Endpoint> {
+        let plugin = self.plugin_named(key, &endpoint.plugin);
+        let auth = match &endpoint.auth {
+            Some(auth) => self.auth(&join(key, "auth"), auth),
+            None => Some(Auth::None),
+        };
+        let origins_key = join(key, "origins");
+        let mut origins = BTreeMap::new();
+        for (name, written) in &endpoint.origins {
+            match parse_origin(written, self.folder) {
+                Ok(origin) => {
+                    origins.insert(name.clone(), origin);
+                }
+                Err(error) => self.findings.error(
+                    Code::BadOrigin,
+                    &join(&origins_key, name),
+                    error.to_string(),
+                ),
+            }
+        }
+        let pools_key = join(key, "pools");
+        let pools = endpoint
+            .pools
+            .iter()
+            .map(|(name, pool)| (name.clone(), self.pool(&join(&pools_key, name), pool)))
+            .collect();
+        Some(Endpoint {
+            plugin: plugin?,
+            origins,
+            auth: auth?,
+            config: endpoint.config.clone().unwrap_or_else(empty),
+            pools,
+        })
+    }
+
+    fn pool(&self, key: &str, pool: &WrittenPool) -> PoolOverride {
+        if pool.limit == Some(0) {
+            self.findings.error_with_help(
+                Code::PoolOverride,
+                &join(key, "limit"),
+                "a limit of 0 lets nothing through",
+                "to rest an endpoint use `tidegate pause`",
+            );
+        }
+        let share = pool.share.unwrap_or(1.0);
+        self.share(Code::PoolOverride, &join(key, "share"), share);
+        PoolOverride {
+            limit: pool.limit,
+            share,
+        }
+    }
+
+    fn share(&self, code: Code, key: &str, share: f64) {
+        if !(share > 0.0 && share <= 1.0) {
+            let message = format!("{share} is not a share: above 0, at most 1");
+            self.findings.error(code, key, message);
+        }
+    }
+
+    fn auth(&self, key: &str, auth: &WrittenAuth) -> Option<Auth> {
+        let need = |name: &str, value| self.required(key, name, value);
+        match self.required(key, "scheme", &auth.scheme)? {
+            AuthScheme::None => Some(Auth::None),
+            AuthScheme::Oauth2ClientCredentials => {
+                let id = need("client-id", &auth.client_id);
+                let secret = need("client-secret", &auth.client_secret);
+                Some(Auth::ClientCredentials {
+                    client_id: id?,
+                    client_secret: secret?,
+                })
+            }
+            AuthScheme::Oauth2RefreshToken => {
+                let id = need("client-id", &auth.client_id);
+                let secret = need("client-secret", &auth.client_secret);
+                let token = need("refresh-token", &auth.refresh_token);
+                Some(Auth::RefreshToken {
+                    client_id: id?,
+                    client_secret: secret?,
+                    refresh_token: token?,
+                })
+            }
+            AuthScheme::Bearer => Some(Auth::Bearer {
+                token: need("token", &auth.token)?,
+            }),
+            AuthScheme::ApiKeyHeader => {
+                let header = self.required(key, "header", &auth.header);
+                let secret = need("key", &auth.key);
+                Some(Auth::ApiKeyHeader {
+                    header: header?,
+                    key: secret?,
+                })
+            }
+        }
+    }
+
+    fn syncs(&self) -> BTreeMap<Arc<str>, Sync> {
+        let mut syncs = BTreeMap::new();
+        for (name, sync) in &self.written.syncs {
+            let key = join("syncs", name);
+            let named = self.name(&key, name);
+            let sync = self.sync(&key, name, sync);
+            if let (true, Some(sync)) = (named, sync) {
+                syncs.insert(Arc::from(name.as_str()), sync);
+            }
+        }
+        if self.written.syncs.is_empty() {
+            self.findings.warning(
+                Code::MissingKey,
+                "syncs",
+                "no sync is configured, so there is nothing to do",
+                "",
+            );
+        }
+        syncs
+    }
+
+    fn sync(&self, key: &str, name: &str, sync: &WrittenSync) -> Option<Sync> {
+        let left = self.side(key, "left", &sync.left);
+        let right = self.side(key, "right", &sync.right);
+        let mapping = self.mapping(key, &sync.mapping);
+        let brake = self.brake(&join(key, "brake"), sync.brake.as_ref());
+        let queue_max = sync.queue_max.unwrap_or(QUEUE_MAX);
+        if queue_max == 0 {
+            self.findings.error(
+                Code::OutOfRange,
+                &join(key, "queue-max"),
+                "a queue of 0 takes no change",
+            );
+        }
+        Some(Sync {
+            spec: SyncSpec {
+                name: name.into(),
+                left: left?,
+                right: right?,
+                lane: sync.lane.unwrap_or_default(),
+                conflict: sync.conflict.unwrap_or_default(),
+                field_conflicts: sync.field_conflicts.clone(),
+                brake,
+                initial: sync.initial.unwrap_or_default(),
+                queue_max: usize::try_from(queue_max).unwrap_or(usize::MAX),
+            },
+            mapping: mapping?,
+        })
+    }
+
+    fn side(&self, sync: &str, side: &str, written: &Option<WrittenSide>) -> Option<SideSpec> {
+        let written = self.required(sync, side, written)?;
+        let key = join(sync, side);
+        let endpoint = self.required(&key, "endpoint", &written.endpoint);
+        let object = self.required(&key, "object", &written.object);
+        let known = &self.written.endpoints;
+        let endpoint = endpoint.filter(|name| {
+            let found = self.findings.has_key(&join("endpoints", name));
+            if !found {
+                self.findings.error_with_help(
+                    Code::UnknownEndpoint,
+                    &join(&key, "endpoint"),
+                    format!("there is no endpoint `{name}`"),
+                    suggest(name, known.keys().map(String::as_str)),
+                );
+            }
+            found
+        });
+        if written.key.is_none() {
+            self.findings.warning(
+                Code::MissingKey,
+                &key,
+                "without a `key`, a create whose answer is lost waits for a person",
+                "name a unique field that may hold the other side's record id",
+            );
+        }
+        Some(SideSpec {
+            endpoint: endpoint?.into(),
+            object: object?.into(),
+            key: written.key.as_deref().map(Arc::from),
+            deletes: written.deletes.unwrap_or_default(),
+        })
+    }
+
+    fn mapping(&self, sync: &str, written: &Option<WrittenMapping>) -> Option<Mapping> {
+        let written = self.required(sync, "mapping", written)?;
+        let key = join(sync, "mapping");
+        Some(Mapping {
+            plugin: self.plugin_named(&key, &written.plugin)?,
+            config: written.config.clone().unwrap_or_else(empty),
+        })
+    }
+
+    fn brake(&self, key: &str, written: Option<&WrittenBrake>) -> DeleteBrake {
+        let default = DeleteBrake::default();
+        let Some(written) = written else {
+            return default;
+        };
+        let share = written.share.unwrap_or(default.share);
+        self.share(Code::OutOfRange, &join(key, "share"), share);
+        DeleteBrake {
+            share,
+            window_ms: written.window_ms.unwrap_or(default.window_ms),
+            least: written.least.unwrap_or(default.least),
+        }
+    }
+
+    fn plugin_named(&self, key: &str, name: &Option<String>) -> Option<Arc<str>> {
+        let name = self.required(key, "plugin", name)?;
+        if !self.findings.has_key(&join("plugins", &name)) {
+            self.findings.error_with_help(
+                Code::UnknownPlugin,
+                &join(key, "plugin"),
+                format!("there is no plugin `{name}`"),
+                suggest(&name, self.written.plugins.keys().map(String::as_str)),
+            );
+            return None;
+        }
+        Some(name.into())
+    }
+
+    /// The value, or a problem unless the key is there and its own problem was reported already.
+    fn required<T: Clone>(&self, key: &str, name: &str, value: &Option<T>) -> Option<T> {
+        if value.is_none() && !self.findings.has_key(&join(key, name)) {
+            let message = format!("`{name}` is missing");
+            self.findings.error(Code::MissingKey, key, message);
+        }
+        value.clone()
+    }
+
+    fn name(&self, key: &str, name: &str) -> bool {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        let good = !name.is_empty() && name.len() <= NAME_LENGTH_MAX && name.chars().all(allowed);
+        if !good {
+            self.findings.error(
+                Code::BadName,
+                key,
+                format!(
+                    "a name has 1 to {NAME_LENGTH_MAX} lower-case letters, digits, `-` and `_`, as it appears in files, logs and commands"
+                ),
+            );
+        }
+        good
+    }
+}
+
+fn empty() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}

@@ -1,0 +1,171 @@
+//! The config as meant: checked, with every default filled in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate_core::manifest::AuthScheme;
+use tidegate_core::sync::SyncSpec;
+
+use super::secret::{Secret, SecretRef};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the file lies; relative paths have been resolved against it.
+    pub folder: PathBuf,
+    pub host: Host,
+    pub plugins: BTreeMap<Arc<str>, PluginSource>,
+    pub endpoints: BTreeMap<Arc<str>, Endpoint>,
+    pub syncs: BTreeMap<Arc<str>, Sync>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub data: PathBuf,
+    pub engine: EngineChoice,
+    pub cache_bytes_max: u64,
+    /// A filter such as `info` or `warn,tidegate=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// What the store runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    #[default]
+    Sled,
+    Redb,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug)]
+pub struct PluginSource {
+    pub file: PathBuf,
+    /// Overrides of the sandbox's limits, by their names; empty for none.
+    pub limits: serde_json::Value,
+}
+
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub plugin: Arc<str>,
+    /// By the names that the plugin's manifest gives them.
+    pub origins: BTreeMap<String, Origin>,
+    pub auth: Auth,
+    /// Handed to the plugin as JSON text; an object.
+    pub config: serde_json::Value,
+    pub pools: BTreeMap<String, PoolOverride>,
+}
+
+/// A place that an endpoint reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Scheme, host and port; no path.
+    Http(url::Url),
+    /// A database file.
+    Sqlite(PathBuf),
+}
+
+/// How an endpoint authenticates. `S` is where each secret is kept, or the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth<S = SecretRef> {
+    None,
+    ClientCredentials {
+        client_id: S,
+        client_secret: S,
+    },
+    RefreshToken {
+        client_id: S,
+        client_secret: S,
+        refresh_token: S,
+    },
+    Bearer {
+        token: S,
+    },
+    ApiKeyHeader {
+        header: String,
+        key: S,
+    },
+}
+
+/// [`Auth`] with its secrets fetched.
+pub type Credentials = Auth<Secret>;
+
+impl<S> Auth<S> {
+    pub fn scheme(&self) -> AuthScheme {
+        match self {
+            Self::None => AuthScheme::None,
+            Self::ClientCredentials { .. } => AuthScheme::Oauth2ClientCredentials,
+            Self::RefreshToken { .. } => AuthScheme::Oauth2RefreshToken,
+            Self::Bearer { .. } => AuthScheme::Bearer,
+            Self::ApiKeyHeader { .. } => AuthScheme::ApiKeyHeader,
+        }
+    }
+
+    /// The same with every secret changed by `change`, which is told the secret's key; `None` when it fails for any,
+    /// after all of them were tried.
+    pub fn try_map<T>(self, mut change: impl FnMut(&str, S) -> Option<T>) -> Option<Auth<T>> {
+        Some(match self {
+            Self::None => Auth::None,
+            Self::ClientCredentials {
+                client_id,
+                client_secret,
+            } => {
+                let id = change("client-id", client_id);
+                let secret = change("client-secret", client_secret);
+                Auth::ClientCredentials {
+                    client_id: id?,
+                    client_secret: secret?,
+                }
+            }
+            Self::RefreshToken {
+                client_id,
+                client_secret,
+                refresh_token,
+            } => {
+                let id = change("client-id", client_id);
+                let secret = change("client-secret", client_secret);
+                let token = change("refresh-token", refresh_token);
+                Auth::RefreshToken {
+                    client_id: id?,
+                    client_secret: secret?,
+                    refresh_token: token?,
+                }
+            }
+            Self::Bearer { token } => Auth::Bearer {
+                token: change("token", token)?,
+            },
+            Self::ApiKeyHeader { header, key } => Auth::ApiKeyHeader {
+                header,
+                key: change("key", key)?,
+            },
+        })
+    }
+}
+
+/// What the operator knows better than the manifest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolOverride {
+    /// Units; the manifest's when `None`.
+    pub limit: Option<u64>,
+    /// The part of the limit that is ours to use, above 0 and at most 1.
+    pub share: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sync {
+    pub spec: SyncSpec,
+    pub mapping: Mapping,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    pub plugin: Arc<str>,
+    /// Handed to the plugin as JSON text; an object.
+    pub config: serde_json::Value,
+}

@@ -1,0 +1,104 @@
+//! `tidegate.toml`: from text to what is meant, or to everything that is wrong with it.
+//!
+//! In reading order:
+//! - [`places`]: where every key stands
+//! - [`problem`]: what is wrong, with a stable code
+//! - `section`, `read`, `written`: the file as written
+//! - [`secret`]: where secrets are kept, and the only look at the environment
+//! - `mean`, `origin`, `sharing`, [`meant`]: the file as meant
+//! - [`against`]: what only a plugin's manifest can tell
+
+pub mod against;
+mod duration;
+mod mean;
+pub mod meant;
+mod origin;
+pub mod places;
+pub mod problem;
+mod read;
+pub mod secret;
+mod section;
+mod sharing;
+mod written;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use duration::{DurationError, parse_duration_ms};
+
+use meant::{Config, Credentials};
+use places::{Places, join};
+use problem::{Code, Findings};
+
+/// The parts of a config that are whole, and what is wrong with the others.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub findings: Findings,
+}
+
+/// Reads a config file. Never fails: what can't be read is a finding.
+pub fn load(path: &Path) -> Loaded {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&file, &text, folder_of(path)),
+        Err(error) => {
+            let findings = Findings::new(Places::of_nothing(&file));
+            findings.error_with_help(
+                Code::FileUnreadable,
+                "",
+                format!("can't be read: {error}"),
+                "name another file with --config; `tidegate demo --keep DIR` leaves a complete one behind",
+            );
+            unread(findings, folder_of(path))
+        }
+    }
+}
+
+/// Reads a config's text; `file` is the name that problems give, `folder` what relative paths start from.
+pub fn parse(file: &str, text: &str, folder: &Path) -> Loaded {
+    match read::read(file, text) {
+        Ok((written, findings)) => Loaded {
+            config: mean::mean(written, folder, &findings),
+            findings,
+        },
+        Err(findings) => unread(findings, folder),
+    }
+}
+
+/// An empty config beside the reason why it is empty.
+fn unread(findings: Findings, folder: &Path) -> Loaded {
+    let nothing = Findings::new(Places::of_nothing(""));
+    Loaded {
+        config: mean::mean(written::Written::default(), folder, &nothing),
+        findings,
+    }
+}
+
+/// Fetches every endpoint's secrets. An endpoint that lacks one is left out, and the findings say which.
+pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, Credentials> {
+    let mut credentials = BTreeMap::new();
+    for (name, endpoint) in &config.endpoints {
+        let key = join(&join("endpoints", name), "auth");
+        let resolved = endpoint.auth.clone().try_map(|secret, reference| {
+            reference
+                .resolve(&config.folder)
+                .map_err(|error| {
+                    findings.error(Code::SecretMissing, &join(&key, secret), error.to_string());
+                })
+                .ok()
+        });
+        if let Some(resolved) = resolved {
+            credentials.insert(name.clone(), resolved);
+        }
+    }
+    credentials
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,93 @@
+//! The file as written: everything may be absent, nothing is checked against anything else.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::manifest::AuthScheme;
+use tidegate_core::pace::Lane;
+use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
+
+use super::meant::{EngineChoice, LogFormat};
+use super::secret::SecretRef;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    pub(super) host: WrittenHost,
+    pub(super) plugins: BTreeMap<String, WrittenPlugin>,
+    pub(super) endpoints: BTreeMap<String, WrittenEndpoint>,
+    pub(super) syncs: BTreeMap<String, WrittenSync>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenHost {
+    pub(super) data: Option<String>,
+    pub(super) engine: Option<EngineChoice>,
+    pub(super) cache_bytes_max: Option<u64>,
+    pub(super) log: Option<String>,
+    pub(super) log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenPlugin {
+    pub(super) file: Option<String>,
+    pub(super) limits: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenEndpoint {
+    pub(super) plugin: Option<String>,
+    pub(super) origins: BTreeMap<String, String>,
+    pub(super) auth: Option<WrittenAuth>,
+    pub(super) config: Option<serde_json::Value>,
+    pub(super) pools: BTreeMap<String, WrittenPool>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenAuth {
+    pub(super) scheme: Option<AuthScheme>,
+    pub(super) client_id: Option<SecretRef>,
+    pub(super) client_secret: Option<SecretRef>,
+    pub(super) refresh_token: Option<SecretRef>,
+    pub(super) token: Option<SecretRef>,
+    pub(super) header: Option<String>,
+    pub(super) key: Option<SecretRef>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenPool {
+    pub(super) limit: Option<u64>,
+    pub(super) share: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenSync {
+    pub(super) left: Option<WrittenSide>,
+    pub(super) right: Option<WrittenSide>,
+    pub(super) lane: Option<Lane>,
+    pub(super) conflict: Option<ConflictPolicy>,
+    pub(super) field_conflicts: BTreeMap<String, ConflictPolicy>,
+    pub(super) brake: Option<WrittenBrake>,
+    pub(super) initial: Option<Initial>,
+    pub(super) queue_max: Option<u64>,
+    pub(super) mapping: Option<WrittenMapping>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenSide {
+    pub(super) endpoint: Option<String>,
+    pub(super) object: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) deletes: Option<DeletePolicy>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenBrake {
+    pub(super) share: Option<f64>,
+    pub(super) window_ms: Option<u64>,
+    pub(super) least: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenMapping {
+    pub(super) plugin: Option<String>,
+    pub(super) config: Option<serde_json::Value>,
+}
