@@ -3,8 +3,16 @@
 //! In reading order:
 //! - [`cli`]: commands, their output and their exit codes
 //! - [`config`]: `tidegate.toml`, as written and as meant
+//! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
+//! - [`status`]: what a running host tells of itself, and what it can be told to do
+//! - [`control`]: the socket on which it is asked
+//! - [`logs`]: what it says unasked
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod logs;
+pub mod status;
+pub mod tasks;

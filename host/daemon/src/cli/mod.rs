@@ -3,6 +3,7 @@
 mod check;
 mod exit;
 mod print;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
+
+use crate::control::Request;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -40,14 +43,45 @@ struct Arguments {
 enum Command {
     /// Find everything that is wrong with the config, at once
     Check(check::CheckArguments),
+    /// Show how a running host is doing
+    Status,
+    /// Hold a sync; its changes wait
+    Pause(status::SyncArguments),
+    /// Let a held or stopped sync go on
+    Resume(status::SyncArguments),
+    /// Let the deletes through that a sync's brake holds back
+    ReleaseDeletes(status::SyncArguments),
+    /// List the records that wait for a person, or try them again
+    #[command(subcommand)]
+    Dead(status::DeadCommand),
+    /// End a running host as SIGTERM does
+    Stop,
 }
 
 /// Parses the command line, runs the command, prints its answer.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let terminal = print::Terminal::new(arguments.json);
-    let exit = match arguments.command {
-        Command::Check(check) => check::run(&arguments.config, &check, &terminal),
+    let Arguments {
+        config,
+        json,
+        command,
+    } = Arguments::parse();
+    let terminal = print::Terminal::new(json);
+    let ask = |request: Request| status::run(&config, &request, &terminal);
+    let exit = match command {
+        Command::Check(arguments) => check::run(&config, &arguments, &terminal),
+        Command::Status => ask(Request::Status),
+        Command::Pause(sync) => ask(status::pause(sync)),
+        Command::Resume(sync) => ask(status::resume(sync)),
+        Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),
+        Command::Dead(dead) => ask(status::command(dead)),
+        Command::Stop => ask(Request::Stop),
     };
     exit.into()
+}
+
+/// The async runtime of a command.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }

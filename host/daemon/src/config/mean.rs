@@ -2,6 +2,7 @@
 //! out of the result, so that the parts without one can still be checked further.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -135,10 +136,26 @@ impl Meaning<'_> {
         Some(Endpoint {
             plugin: plugin?,
             origins,
+            allow: self.allow(&endpoint.allow),
             auth: auth?,
             config: endpoint.config.clone().unwrap_or_else(empty),
             pools,
         })
+    }
+
+    fn allow(&self, written: &[(String, String)]) -> Vec<SocketAddr> {
+        let mut allow = Vec::new();
+        for (key, address) in written {
+            match address.parse() {
+                Ok(address) => allow.push(address),
+                Err(_) => self.findings.error(
+                    Code::BadOrigin,
+                    key,
+                    "an address and its port belong here, such as `10.0.0.5:443` or `[fd00::5]:443`",
+                ),
+            }
+        }
+        allow
     }
 
     fn pool(&self, key: &str, pool: &WrittenPool) -> PoolOverride {
@@ -175,6 +192,7 @@ impl Meaning<'_> {
                 Some(Auth::ClientCredentials {
                     client_id: id?,
                     client_secret: secret?,
+                    scope: auth.scope.clone(),
                 })
             }
             AuthScheme::Oauth2RefreshToken => {

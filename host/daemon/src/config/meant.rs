@@ -1,6 +1,7 @@
 //! The config as meant: checked, with every default filled in.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct Endpoint {
     pub plugin: Arc<str>,
     /// By the names that the plugin's manifest gives them.
     pub origins: BTreeMap<String, Origin>,
+    /// Addresses inside the operator's own network that the egress rules would refuse.
+    pub allow: Vec<SocketAddr>,
     pub auth: Auth,
     /// Handed to the plugin as JSON text; an object.
     pub config: serde_json::Value,
@@ -78,6 +81,7 @@ pub enum Auth<S = SecretRef> {
     ClientCredentials {
         client_id: S,
         client_secret: S,
+        scope: Option<String>,
     },
     RefreshToken {
         client_id: S,
@@ -115,12 +119,14 @@ impl<S> Auth<S> {
             Self::ClientCredentials {
                 client_id,
                 client_secret,
+                scope,
             } => {
                 let id = change("client-id", client_id);
                 let secret = change("client-secret", client_secret);
                 Auth::ClientCredentials {
                     client_id: id?,
                     client_secret: secret?,
+                    scope,
                 }
             }
             Self::RefreshToken {

@@ -187,6 +187,18 @@ impl Findings {
             .any(|problem| problem.severity == Severity::Error)
     }
 
+    /// The errors below a key, and those of the file as a whole.
+    pub fn problems_of(&self, section: &str) -> Vec<Problem> {
+        let found = self.found.borrow();
+        let below =
+            |key: &str| key.is_empty() || key == section || key.starts_with(&format!("{section}."));
+        found
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error && below(&problem.place.key))
+            .cloned()
+            .collect()
+    }
+
     /// Everything found, in the order of the file.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut found = self.found.into_inner();

@@ -93,6 +93,7 @@ fn endpoint(section: &mut Section<'_, '_>) -> WrittenEndpoint {
     WrittenEndpoint {
         plugin: section.text("plugin"),
         origins: section.texts_by_name("origins"),
+        allow: section.texts("allow"),
         auth: section.section("auth", auth),
         config: section.json("config"),
         pools: section.sections("pools", |pool| WrittenPool {
@@ -114,6 +115,9 @@ fn auth(section: &mut Section<'_, '_>) -> WrittenAuth {
     if chosen(&[AuthScheme::Oauth2ClientCredentials, refresh]) {
         auth.client_id = secret(section, "client-id");
         auth.client_secret = secret(section, "client-secret");
+    }
+    if chosen(&[AuthScheme::Oauth2ClientCredentials]) {
+        auth.scope = section.text("scope");
     }
     if chosen(&[refresh]) {
         auth.refresh_token = secret(section, "refresh-token");

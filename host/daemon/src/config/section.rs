@@ -109,6 +109,25 @@ impl<'a, 'i> Section<'a, 'i> {
         self.each(name, text)
     }
 
+    /// A list of texts, each with its own key.
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<(String, String)> {
+        let Some((key, value)) = self.ask(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value else {
+            wrong_type(&key, "a list of texts", value, self.findings);
+            return Vec::new();
+        };
+        let items = items.iter().enumerate();
+        items
+            .filter_map(|(index, item)| {
+                let key = format!("{key}[{index}]");
+                let text = text(&key, item.get_ref(), self.findings)?;
+                Some((key, text))
+            })
+            .collect()
+    }
+
     /// Any tables under names of the operator's choosing.
     pub(super) fn sections<T>(
         &mut self,

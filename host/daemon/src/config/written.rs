@@ -36,6 +36,7 @@ pub(super) struct WrittenPlugin {
 pub(super) struct WrittenEndpoint {
     pub(super) plugin: Option<String>,
     pub(super) origins: BTreeMap<String, String>,
+    pub(super) allow: Vec<(String, String)>,
     pub(super) auth: Option<WrittenAuth>,
     pub(super) config: Option<serde_json::Value>,
     pub(super) pools: BTreeMap<String, WrittenPool>,
@@ -46,6 +47,7 @@ pub(super) struct WrittenAuth {
     pub(super) scheme: Option<AuthScheme>,
     pub(super) client_id: Option<SecretRef>,
     pub(super) client_secret: Option<SecretRef>,
+    pub(super) scope: Option<String>,
     pub(super) refresh_token: Option<SecretRef>,
     pub(super) token: Option<SecretRef>,
     pub(super) header: Option<String>,

@@ -1,0 +1,289 @@
+//! `tidegate status`, and the commands that a running host takes.
+
+use std::path::Path;
+
+use super::exit::Exit;
+use super::print::{Table, Terminal, ago, bytes, count};
+use super::runtime;
+use crate::config;
+use crate::control::{self, Answer, AskError, Request};
+use crate::status::{
+    Command, DeadLetter, Done, EndpointStatus, Latency, PluginStatus, Status, SyncStatus,
+};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct SyncArguments {
+    /// The sync, as the config calls it.
+    sync: String,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(super) enum DeadCommand {
+    /// Show the records that wait for a person, newest first
+    List {
+        sync: Option<String>,
+        /// The most to show.
+        #[arg(long, default_value_t = 100)]
+        rows_max: usize,
+    },
+    /// Try records again: those named, or all of the sync's
+    Retry { sync: String, records: Vec<String> },
+}
+
+impl From<DeadCommand> for Command {
+    fn from(command: DeadCommand) -> Self {
+        match command {
+            DeadCommand::List { sync, rows_max } => Self::DeadList { sync, rows_max },
+            DeadCommand::Retry { sync, records } => Self::DeadRetry { sync, records },
+        }
+    }
+}
+
+pub(super) fn pause(arguments: SyncArguments) -> Request {
+    let sync = arguments.sync;
+    command(Command::Pause { sync })
+}
+
+pub(super) fn resume(arguments: SyncArguments) -> Request {
+    let sync = arguments.sync;
+    command(Command::Resume { sync })
+}
+
+pub(super) fn release_deletes(arguments: SyncArguments) -> Request {
+    let sync = arguments.sync;
+    command(Command::ReleaseDeletes { sync })
+}
+
+pub(super) fn command(command: impl Into<Command>) -> Request {
+    Request::Command {
+        command: command.into(),
+    }
+}
+
+/// Asks the running host and prints its answer.
+pub(super) fn run(path: &Path, request: &Request, terminal: &Terminal) -> Exit {
+    // Only [host] matters here; the rest of the file may be in the middle of an edit.
+    let config::Loaded { config, findings } = config::load(path);
+    let unreadable = findings.problems_of("host");
+    if !unreadable.is_empty() {
+        for problem in unreadable {
+            terminal.failure(&problem.code.name(), problem);
+        }
+        return Exit::Usage;
+    }
+    let answer = match runtime() {
+        Ok(runtime) => runtime.block_on(control::ask(&config.host.data, request)),
+        Err(error) => {
+            terminal.failure("runtime", error);
+            return Exit::Failed;
+        }
+    };
+    match answer {
+        Ok(answer) => show(answer, terminal),
+        Err(error @ AskError::NotRunning(_)) => {
+            terminal.failure("not-running", error);
+            Exit::NotRunning
+        }
+        Err(error) => {
+            terminal.failure("no-answer", chain(&error));
+            Exit::Failed
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+fn show(answer: Answer, terminal: &Terminal) -> Exit {
+    match answer {
+        Answer::Status(status) => {
+            terminal.answer(&status, |status| text(status));
+            if status.syncs.iter().any(|sync| sync.state.needs_person()) {
+                Exit::NeedsPerson
+            } else {
+                Exit::Done
+            }
+        }
+        Answer::Stopping => {
+            terminal.answer(&serde_json::json!({ "stopping": true }), |_| {
+                "stopping; the calls in flight are being finished".to_owned()
+            });
+            Exit::Done
+        }
+        Answer::Done(Done::Changed(changed)) => {
+            terminal.answer(
+                &serde_json::json!({ "changed": changed }),
+                |_| match changed {
+                    0 => "it was so already".to_owned(),
+                    _ => "done".to_owned(),
+                },
+            );
+            Exit::Done
+        }
+        Answer::Done(Done::DeadLetters(letters)) => {
+            terminal.answer(&letters, |letters| dead(letters));
+            Exit::Done
+        }
+        Answer::Error(error) => {
+            terminal.failure(&error.code, &error.message);
+            Exit::Failed
+        }
+    }
+}
+
+fn text(status: &Status) -> String {
+    let mut parts = vec![format!(
+        "tidegate {}, up {}, {} in memory; store: {}, {} records, {}{}",
+        status.version,
+        ago(status.uptime_ms),
+        bytes(status.rss_bytes),
+        status.store.engine,
+        count(status.store.records),
+        bytes(status.store.bytes),
+        if status.stopping { "; stopping" } else { "" },
+    )];
+    parts.push(syncs(&status.syncs));
+    parts.extend(status.syncs.iter().filter_map(trouble));
+    parts.push(endpoints(&status.endpoints));
+    parts.push(plugins(&status.plugins));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n")
+}
+
+fn syncs(syncs: &[SyncStatus]) -> String {
+    let mut table = Table::new([
+        "sync",
+        "state",
+        "linked",
+        "waiting",
+        "in flight",
+        "dead",
+        "captured",
+        "written",
+        "echoes",
+        "conflicts",
+        "lag",
+        "-> p50/p99",
+        "<- p50/p99",
+    ]);
+    for sync in syncs {
+        table.row([
+            sync.name.clone(),
+            format!("{:?}", sync.state).to_lowercase(),
+            count(sync.linked),
+            count(sync.waiting),
+            count(sync.in_flight),
+            count(sync.dead),
+            count(sync.captured),
+            count(sync.written),
+            count(sync.echoes),
+            count(sync.conflicts),
+            ago(sync.lag_ms),
+            latency(sync.left_to_right),
+            latency(sync.right_to_left),
+        ]);
+    }
+    table.text()
+}
+
+fn latency(latency: Latency) -> String {
+    match (latency.p50_ms, latency.p99_ms) {
+        (Some(p50), Some(p99)) => format!("{} / {}", ago(p50), ago(p99)),
+        _ => "-".to_owned(),
+    }
+}
+
+fn trouble(sync: &SyncStatus) -> Option<String> {
+    let mut lines = Vec::new();
+    if let Some(reason) = &sync.reason {
+        lines.push(format!(
+            "{}: {} [{}]",
+            sync.name, reason.message, reason.code
+        ));
+    }
+    if let Some(error) = &sync.last_error {
+        lines.push(format!(
+            "{}: last error: {} [{}]",
+            sync.name, error.message, error.code
+        ));
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn endpoints(endpoints: &[EndpointStatus]) -> String {
+    let mut table = Table::new(["endpoint", "plugin", "pool", "used", "limit", "state"]);
+    for endpoint in endpoints {
+        let open = [None];
+        let pools: Vec<_> = endpoint.pools.iter().map(Some).collect();
+        let rows = if pools.is_empty() { &open[..] } else { &pools };
+        for (index, pool) in rows.iter().enumerate() {
+            let (name, plugin) = match index {
+                0 => (endpoint.name.clone(), endpoint.plugin.clone()),
+                _ => (String::new(), String::new()),
+            };
+            let Some(pool) = pool else {
+                table.row([
+                    name,
+                    plugin,
+                    "-".into(),
+                    "-".into(),
+                    "-".into(),
+                    "open".into(),
+                ]);
+                continue;
+            };
+            let state = match pool.parked_ms {
+                Some(ms) => format!("parked for {}: {}", ago(ms), pool.reason),
+                None if pool.reason.is_empty() => "open".to_owned(),
+                None => pool.reason.clone(),
+            };
+            table.row([
+                name,
+                plugin,
+                pool.name.clone(),
+                count(pool.used),
+                count(pool.limit),
+                state,
+            ]);
+        }
+    }
+    table.text()
+}
+
+fn plugins(plugins: &[PluginStatus]) -> String {
+    let mut table = Table::new(["plugin", "is", "version", "hash", "breaches", "traps"]);
+    for plugin in plugins {
+        table.row([
+            plugin.name.clone(),
+            plugin.plugin.clone(),
+            plugin.version.clone(),
+            plugin.hash.chars().take(12).collect(),
+            count(plugin.breaches),
+            count(plugin.traps),
+        ]);
+    }
+    table.text()
+}
+
+fn dead(letters: &[DeadLetter]) -> String {
+    if letters.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let mut table = Table::new(["sync", "record", "left", "right", "code", "fields", "why"]);
+    for letter in letters {
+        table.row([
+            letter.sync.clone(),
+            letter.record.clone(),
+            letter.left.clone().unwrap_or_else(|| "-".to_owned()),
+            letter.right.clone().unwrap_or_else(|| "-".to_owned()),
+            letter.reason.code.clone(),
+            letter.fields.join(", "),
+            letter.reason.message.clone(),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,229 @@
+//! What a running host tells of itself, and what it can be told to do.
+//!
+//! The seam between the engine, which knows, and the [`control`](crate::control) socket, which is asked.
+//! Holds names, counts, codes and record ids; never a field's value or a secret (invariant 10).
+
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tidegate_core::sync::Side;
+
+/// The whole host at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    pub version: String,
+    pub uptime_ms: u64,
+    /// The host has been asked to stop and is finishing the calls in flight.
+    pub stopping: bool,
+    pub syncs: Vec<SyncStatus>,
+    pub endpoints: Vec<EndpointStatus>,
+    pub plugins: Vec<PluginStatus>,
+    pub store: StoreStatus,
+    /// Resident memory of the process; 0 where the system does not tell.
+    pub rss_bytes: u64,
+}
+
+/// What a sync is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncState {
+    /// Discovering and preparing its endpoints.
+    #[default]
+    Starting,
+    /// Reading a side whole for the first time.
+    Initial,
+    Running,
+    /// By a person; nothing is lost meanwhile.
+    Paused,
+    /// Goes on by itself: a vendor is down, a pool is spent.
+    Waiting,
+    /// Deletes are held back until a person releases them; the rest goes on.
+    Braked,
+    /// Does not go on without a person.
+    Stopped,
+}
+
+impl SyncState {
+    pub fn needs_person(self) -> bool {
+        match self {
+            Self::Braked | Self::Stopped => true,
+            Self::Starting | Self::Initial | Self::Running | Self::Paused | Self::Waiting => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SyncStatus {
+    pub name: String,
+    pub state: SyncState,
+    /// Why, unless it just runs.
+    pub reason: Option<Told>,
+    /// Records that both sides have.
+    pub linked: u64,
+    /// Records whose changes wait.
+    pub waiting: u64,
+    pub in_flight: u64,
+    pub dead: u64,
+    /// Since the host started, like all the counts below.
+    pub captured: u64,
+    pub written: u64,
+    /// Our own writes that came back as changes.
+    pub echoes: u64,
+    pub conflicts: u64,
+    /// Age of the oldest change that waits; 0 when none does.
+    pub lag_ms: u64,
+    pub left_to_right: Latency,
+    pub right_to_left: Latency,
+    /// The last thing that went wrong, which may be over.
+    pub last_error: Option<Told>,
+}
+
+/// From the source's commit to the destination's answer, over the last while; absent before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Latency {
+    pub p50_ms: Option<u64>,
+    pub p99_ms: Option<u64>,
+    pub max_ms: Option<u64>,
+}
+
+/// A code for scripts and words for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Told {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EndpointStatus {
+    pub name: String,
+    pub plugin: String,
+    pub pools: Vec<PoolStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PoolStatus {
+    pub name: String,
+    pub used: u64,
+    pub limit: u64,
+    /// Nothing draws from it before so long from now; absent when it is open.
+    pub parked_ms: Option<u64>,
+    /// Why it is parked or held back; empty when it is open.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PluginStatus {
+    /// As the config calls it.
+    pub name: String,
+    pub plugin: String,
+    pub version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub hash: String,
+    /// Calls that ran into a limit, and calls that trapped.
+    pub breaches: u64,
+    pub traps: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoreStatus {
+    pub engine: String,
+    pub records: u64,
+    pub bytes: u64,
+}
+
+/// A record that waits for a person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeadLetter {
+    pub sync: String,
+    /// Names it in commands.
+    pub record: String,
+    /// Its id on each side, where it has one.
+    pub left: Option<String>,
+    pub right: Option<String>,
+    /// The side that it could not be written to; absent when it was not mapped at all.
+    pub target: Option<Side>,
+    pub reason: Told,
+    pub fields: Vec<String>,
+    /// Microseconds since 1970.
+    pub since_us: i64,
+}
+
+/// What the engine can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Command {
+    Pause {
+        sync: String,
+    },
+    Resume {
+        sync: String,
+    },
+    /// Lets the held deletes through and starts counting anew.
+    ReleaseDeletes {
+        sync: String,
+    },
+    /// Newest first.
+    DeadList {
+        sync: Option<String>,
+        rows_max: usize,
+    },
+    /// Puts dead letters back in the queue; all of the sync's when none is named.
+    DeadRetry {
+        sync: String,
+        records: Vec<String>,
+    },
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// How many things were changed: 0 when it was so already.
+    Changed(u64),
+    DeadLetters(Vec<DeadLetter>),
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[error("{message}")]
+pub struct CommandError {
+    pub code: String,
+    pub message: String,
+}
+
+/// Whoever knows how the syncs are. Answers at once: nobody waits for a vendor to see a status.
+pub trait StatusSource: Send + Sync {
+    /// The syncs, by name.
+    fn syncs(&self) -> BoxFuture<'_, Vec<SyncStatus>>;
+    /// Returns when the command is in force and survives a restart.
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Done, CommandError>>;
+}
+
+/// Where the engine presents itself once it can answer. Clones share one place.
+#[derive(Clone, Default)]
+pub struct Presence {
+    source: Arc<OnceLock<Arc<dyn StatusSource>>>,
+}
+
+impl Presence {
+    /// Only the first one counts; a host has one engine.
+    pub fn announce(&self, source: Arc<dyn StatusSource>) {
+        self.source.get_or_init(|| source);
+    }
+
+    /// `None` while the host is still opening its store and plugins.
+    pub fn source(&self) -> Option<Arc<dyn StatusSource>> {
+        self.source.get().cloned()
+    }
+}
