@@ -88,11 +88,13 @@ fn origins(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Findi
 fn protocol(origin: &Origin, asked: Protocol, key: &str, findings: &Findings) {
     let wanted = match (asked, origin) {
         (Protocol::Https, Origin::Http(_)) | (Protocol::Sqlite, Origin::Sqlite(_)) => return,
-        (Protocol::Https, _) => "an `https:` URL",
-        (Protocol::Sqlite, _) => "`sqlite:` and a file",
-        (Protocol::Postgres, _) => "a `postgres:` URL, which this version does not speak yet,",
+        (Protocol::Https, _) => "an `https:` URL belongs here",
+        (Protocol::Sqlite, _) => "a file belongs here, such as `sqlite:people.db`",
+        (Protocol::Postgres, _) => {
+            "a `postgres:` URL belongs here, which this version does not speak"
+        }
     };
-    findings.error(Code::BadOrigin, key, format!("{wanted} belongs here"));
+    findings.error(Code::BadOrigin, key, wanted);
 }
 
 fn auth(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Findings) {
@@ -172,6 +174,12 @@ fn pool_holds(
 /// The plugin's own opinion of its config table. Values are not repeated: one might be a secret in the
 /// wrong place.
 fn schema(config: &serde_json::Value, manifest: &Manifest, key: &str, findings: &Findings) {
+    let given = config.as_object().is_some_and(|config| !config.is_empty());
+    if manifest.config.is_empty() && given {
+        let message = format!("`{}` takes no config", manifest.plugin.name);
+        findings.error(Code::ConfigRefused, key, message);
+        return;
+    }
     let schema = serde_json::Value::Object(manifest.config.clone());
     let validator = match jsonschema::draft202012::new(&schema) {
         Ok(validator) => validator,

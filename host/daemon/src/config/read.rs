@@ -142,7 +142,7 @@ fn secret(section: &mut Section<'_, '_>, name: &'static str) -> Option<SecretRef
             findings.error_with_help(
                 Code::SecretInline,
                 &key,
-                "a secret must not stand in this file, which is copied, committed and pasted into tickets",
+                "a credential must not stand in this file, which is copied, committed and pasted into tickets",
                 format!("write `{name} = {{ env = \"NAME\" }}` or `{name} = {{ file = \"path\" }}`"),
             );
             return None;

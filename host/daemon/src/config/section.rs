@@ -258,7 +258,7 @@ fn choice<T: Copy>(
         findings.error_with_help(
             Code::UnknownValue,
             key,
-            format!("`{written}` is none of {}", listed(&names)),
+            format!("`{written}` is not one of {}", listed(&names)),
             super::problem::nearest(&written, names.iter().copied())
                 .map(|name| format!("did you mean `{name}`?"))
                 .unwrap_or_default(),
@@ -271,7 +271,7 @@ pub(super) fn wrong_type(key: &str, wanted: &str, value: &DeValue<'_>, findings:
     let found = match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
+        DeValue::Float(_) => "a number with a decimal point",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "a list",

@@ -44,7 +44,13 @@ fn system_of(name: &str, endpoint: Option<&WrittenEndpoint>, folder: &Path) -> S
     let main = endpoint.and_then(|endpoint| endpoint.origins.get("main"));
     match main.map(|main| parse_origin(main, folder)) {
         Some(Ok(Origin::Http(url))) => url.to_string(),
-        Some(Ok(Origin::Sqlite(path))) => path.display().to_string(),
+        Some(Ok(Origin::Sqlite(path))) => {
+            // Links are followed where the file is there already; `./` is dropped where it is not.
+            let file = path
+                .canonicalize()
+                .unwrap_or_else(|_| path.components().collect());
+            file.display().to_string()
+        }
         Some(Err(_)) | None => format!("endpoint {name}"),
     }
 }
