@@ -1,5 +1,7 @@
 //! When a request may leave.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// How urgent work is. Each pool keeps a reserve that lower lanes may not touch.
@@ -12,4 +14,49 @@ pub enum Lane {
     #[default]
     Normal,
     Backfill,
+}
+
+/// What the operator knows better than the manifest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolOverride {
+    /// Units; the manifest's figure when `None`. Never exceeded, whatever the vendor reports.
+    pub limit: Option<u64>,
+    /// The part of the limit that is ours, above 0 and at most 1.
+    pub share: f64,
+}
+
+/// Why pools can't be made of a manifest and its overrides.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    #[error("there is no pool called {0} in the plugin's manifest")]
+    Unknown(String),
+    #[error("the limit of pool {0} can't be set by hand")]
+    Fixed(String),
+    #[error("pool {0}: a share lies above 0 and is at most 1")]
+    Share(String),
+    #[error("pool {0}: nothing is left of its limit")]
+    Empty(String),
+    #[error("pool {pool}: {text:?} is no length of time such as 10s or 24h")]
+    Duration { pool: String, text: String },
+    #[error("pool {pool}: {text:?} is no time zone")]
+    Zone { pool: String, text: String },
+    #[error("two pools are called {0}")]
+    Twice(String),
+}
+
+/// Why a request has to wait. Every reason is counted by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The pool's units are used.
+    PoolSpent { pool: Arc<str> },
+    /// What is left is kept for more urgent lanes.
+    Reserve { pool: Arc<str> },
+    /// The vendor said stop.
+    Parked { pool: Arc<str> },
+    /// After a stop, one request goes ahead to see whether the pool is open again.
+    Probing { pool: Arc<str> },
+    /// Others that wait for the same pool come first.
+    Queued { pool: Arc<str> },
+    /// Units are handed out evenly, so that a burst does not spend the window at its start.
+    Smoothed { pool: Arc<str> },
 }

@@ -1,10 +1,36 @@
 //! The plugins' only way out: `fetch-batch` and `write-batch`.
 //!
 //! A request enters with the [`Call`] that caused it and leaves as a response or a fault. On the way it
-//! meets, in this order: the egress rules, the permit, the credentials, the intent journal (writes), and the
-//! wire. Never decides what to send: that is the plugin's; never decides when: that is `core::pace`.
+//! meets, in this order: the egress rules, the credentials, the permit, the intent journal (writes), and the
+//! wire. Never decides what to send: that is the plugin's; never decides when: that is `core::pace`. Never
+//! follows a redirect, reads a proxy from the environment, or lets a plugin name a host.
+//!
+//! In reading order:
+//! - `call`: for whom a request is made, and the seams towards plugins and journal
+//! - `clock`: the time; the one room that asks the operating system for it
+//! - `endpoint`: one connected system as the operator means it
+//! - `secret`: text that must never be seen
+//! - `gateway`: the way of a request, in order
+//! - `exchange`: one HTTP request with its attempts
+//! - `egress`: what may leave, and where to
+//! - `wire`: HTTP as it goes over the wire
+//! - `sql`: databases, and the seam behind which each engine sits
 
 mod call;
+mod clock;
+mod egress;
+mod endpoint;
+mod exchange;
+mod gateway;
+mod secret;
+mod sql;
+mod wire;
 
 pub use call::{Call, Intent, Journal, JournalError, Outside};
-pub use tidegate_core::pace::Lane;
+pub use clock::{Clock, ManualClock, Now, SystemClock};
+pub use endpoint::{
+    AuthSpec, Egress, EndpointError, EndpointSpec, Limits, MAIN, Origin, OriginError,
+};
+pub use gateway::{Counters, Dependencies, Gateway, Readiness};
+pub use secret::Secret;
+pub use tidegate_core::pace::{Lane, PoolError, PoolOverride, Reason};

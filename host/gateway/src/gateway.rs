@@ -1,0 +1,411 @@
+//! The way of a request, in order: what the call may, the kind of request, its execution.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use tidegate_core::pace::{Lane, Reason};
+use tidegate_core::plugin::{
+    Answer, Executed, Fault, FaultKind, Operation, Request, Response, SqlRequest,
+};
+use tokio::sync::watch;
+
+use crate::call::{Call, Intent, Journal, Outside};
+use crate::clock::Clock;
+use crate::endpoint::{EndpointError, EndpointSpec, Limits, MAIN, Origin};
+use crate::sql::{Access, Sql, Sqlite};
+use crate::wire::Wire;
+
+/// What a gateway needs from its host.
+#[derive(Clone)]
+pub struct Dependencies {
+    pub clock: Arc<dyn Clock>,
+    pub journal: Arc<dyn Journal>,
+    /// For the jitter of pauses; the same seed gives the same run (invariant 12).
+    pub seed: u64,
+}
+
+/// Whether work could start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Now,
+    /// Not before this moment of the clock, and why.
+    At {
+        mono_ms: u64,
+        reason: Reason,
+    },
+}
+
+/// What an endpoint has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// HTTP requests that were put on the wire, token requests and repeats included.
+    pub requests: u64,
+    pub statements: u64,
+    /// Answers in which the vendor said that an allowance is spent.
+    pub throttled: u64,
+    /// Requests that came back without being sent, because no permit was to be had in time.
+    pub held_back: u64,
+    pub refreshes: u64,
+    pub repeats: u64,
+    /// Bodies, decompressed.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) requests: AtomicU64,
+    pub(crate) statements: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+    pub(crate) held_back: AtomicU64,
+    pub(crate) refreshes: AtomicU64,
+    pub(crate) repeats: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+}
+
+/// One endpoint's way out. Shared by all calls that concern the endpoint.
+pub struct Gateway {
+    spec: EndpointSpec,
+    clock: Arc<dyn Clock>,
+    journal: Arc<dyn Journal>,
+    wires: HashMap<String, Wire>,
+    databases: HashMap<String, Sqlite>,
+    counts: Counts,
+}
+
+impl Gateway {
+    /// Checks the endpoint and makes its clients; connects to nothing yet.
+    pub fn new(spec: EndpointSpec, host: Dependencies) -> Result<Arc<Self>, EndpointError> {
+        let endpoint = || spec.name.clone();
+        if !spec.origins.contains_key(MAIN) {
+            return Err(EndpointError::NoMain {
+                endpoint: endpoint(),
+            });
+        }
+        let mut wires = HashMap::new();
+        let mut databases = HashMap::new();
+        for (name, origin) in &spec.origins {
+            origin.check().map_err(|reason| EndpointError::Origin {
+                endpoint: endpoint(),
+                origin: name.clone(),
+                reason,
+            })?;
+            match origin {
+                Origin::Http(url) => {
+                    let wire =
+                        Wire::new(url.clone(), &spec.egress, &spec.limits, host.clock.clone())
+                            .map_err(|source| EndpointError::Client {
+                                endpoint: endpoint(),
+                                source,
+                            })?;
+                    wires.insert(name.clone(), wire);
+                }
+                Origin::Sqlite(path) => {
+                    let database = Sqlite::new(path.clone(), &spec.limits, host.clock.clone())
+                        .map_err(|source| EndpointError::Thread {
+                            endpoint: endpoint(),
+                            source,
+                        })?;
+                    databases.insert(name.clone(), database);
+                }
+            }
+        }
+        Ok(Arc::new(Self {
+            spec,
+            clock: host.clock,
+            journal: host.journal,
+            wires,
+            databases,
+            counts: Counts::default(),
+        }))
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.spec.name
+    }
+
+    /// Whether `calls` requests of a lane could be granted now.
+    pub fn readiness(&self, _lane: Lane, _calls: u32) -> Readiness {
+        Readiness::Now
+    }
+
+    /// Changes within milliseconds after anybody, in any process, has committed to the endpoint's database.
+    /// Tells that something happened, not what and not how often. `None` for endpoints without a database.
+    pub fn commits(&self) -> Option<watch::Receiver<u64>> {
+        self.databases.get(MAIN)?.commits()
+    }
+
+    pub fn counters(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            requests: read(&self.counts.requests),
+            statements: read(&self.counts.statements),
+            throttled: read(&self.counts.throttled),
+            held_back: read(&self.counts.held_back),
+            refreshes: read(&self.counts.refreshes),
+            repeats: read(&self.counts.repeats),
+            bytes_in: read(&self.counts.bytes_in),
+            bytes_out: read(&self.counts.bytes_out),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.spec.limits
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(crate) fn wire(&self, origin: &str) -> Option<&Wire> {
+        self.wires.get(origin)
+    }
+
+    /// Makes the intent durable before the first byte leaves (invariant 2). A write that carries no rows, such
+    /// as forgetting what was captured, has nothing whose fate could be unknown.
+    pub(crate) async fn intend(&self, call: &Call, tokens: Vec<u64>) -> Result<(), Fault> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let intent = Intent {
+            sync: call.sync.clone(),
+            endpoint: self.spec.name.clone(),
+            tokens,
+        };
+        self.journal.intend(intent).await.map_err(|error| {
+            Fault::new(
+                FaultKind::Transient,
+                "journal-failed",
+                format!("the write was not sent: {error}"),
+            )
+        })
+    }
+
+    async fn fetch(&self, call: &Call, requests: Vec<Request>) -> Vec<Result<Response, Fault>> {
+        if let Some(fault) = torn(&requests) {
+            return vec![Err(fault); requests.len()];
+        }
+        let runs: Vec<_> = runs(requests).collect();
+        let at_once = self.spec.limits.fetches_at_once.max(1);
+        stream::iter(runs)
+            .map(|run| self.run(call, Access::Read, run).boxed())
+            .buffered(at_once)
+            .concat()
+            .await
+            .into_iter()
+            .map(|result| result.map_err(|fault| fault.executed(Executed::No)))
+            .collect()
+    }
+
+    async fn write(&self, call: &Call, requests: Vec<Request>) -> Vec<Result<Response, Fault>> {
+        if let Some(fault) = torn(&requests) {
+            return vec![Err(fault); requests.len()];
+        }
+        let mut results = Vec::with_capacity(requests.len());
+        let mut stopped = false;
+        for run in runs(requests) {
+            if stopped {
+                results.extend(run.iter().map(|_| Err(not_attempted())));
+                continue;
+            }
+            let answers = self.run(call, Access::Write, run).boxed().await;
+            stopped = answers.iter().any(|answer| {
+                answer
+                    .as_ref()
+                    .is_err_and(|fault| fault.executed == Executed::Unknown)
+            });
+            results.extend(answers);
+        }
+        results
+    }
+
+    /// Executes requests that belong together: one, or the statements of one transaction.
+    async fn run(
+        &self,
+        call: &Call,
+        access: Access,
+        run: Vec<Request>,
+    ) -> Vec<Result<Response, Fault>> {
+        let count = run.len();
+        let check = |request: &Request| allowed(call, access, request);
+        if let Some(fault) = run.iter().find_map(|request| check(request).err()) {
+            return vec![Err(fault); count];
+        }
+        if matches!(run[0].operation, Operation::Sql(_)) {
+            return self.sql(call, access, run).await;
+        }
+        let mut results = Vec::with_capacity(count);
+        for request in run {
+            results.push(self.single(call, access, &request).await);
+        }
+        results
+    }
+
+    async fn single(
+        &self,
+        call: &Call,
+        access: Access,
+        request: &Request,
+    ) -> Result<Response, Fault> {
+        match &request.operation {
+            Operation::Http(http) => {
+                let response = self.http(call, access, request, http).await?;
+                Ok(fresh(Answer::Http(response)))
+            }
+            Operation::Feed(_) | Operation::Sql(_) => Err(Fault::new(
+                FaultKind::Config,
+                "feed-not-offered",
+                "change feeds are not offered by this endpoint",
+            )),
+        }
+    }
+
+    async fn sql(
+        &self,
+        call: &Call,
+        access: Access,
+        run: Vec<Request>,
+    ) -> Vec<Result<Response, Fault>> {
+        let count = run.len();
+        let Some(database) = self.databases.get(MAIN) else {
+            let fault = Fault::new(
+                FaultKind::Config,
+                "sql-not-offered",
+                "the endpoint's main origin is no database",
+            );
+            return vec![Err(fault); count];
+        };
+        if access == Access::Write {
+            let tokens = run.iter().flat_map(|request| request.rows.clone());
+            if let Err(fault) = self.intend(call, tokens.collect()).await {
+                return vec![Err(fault); count];
+            }
+        }
+        self.counts
+            .statements
+            .fetch_add(count as u64, Ordering::Relaxed);
+        let answers = database.execute(access, statements(run)).await;
+        answers
+            .into_iter()
+            .map(|answer| answer.map(|response| fresh(Answer::Sql(response))))
+            .collect()
+    }
+}
+
+impl Outside for Gateway {
+    fn fetch_batch<'a>(
+        &'a self,
+        call: &'a Call,
+        requests: Vec<Request>,
+    ) -> BoxFuture<'a, Vec<Result<Response, Fault>>> {
+        self.fetch(call, requests).boxed()
+    }
+
+    fn write_batch<'a>(
+        &'a self,
+        call: &'a Call,
+        requests: Vec<Request>,
+    ) -> BoxFuture<'a, Vec<Result<Response, Fault>>> {
+        self.write(call, requests).boxed()
+    }
+}
+
+/// What the call may do at all.
+fn allowed(call: &Call, access: Access, request: &Request) -> Result<(), Fault> {
+    let refused = |code, message: String| Err(Fault::new(FaultKind::Refused, code, message));
+    if access == Access::Write && !call.may_write {
+        return refused(
+            "write-not-allowed",
+            format!("{} may not write", call.function),
+        );
+    }
+    if let Some(unknown) = request.rows.iter().find(|row| !call.tokens.contains(row)) {
+        return refused(
+            "token-unknown",
+            format!("the row token {unknown} was not given to this call"),
+        );
+    }
+    if access == Access::Write && call.function == "push" && request.rows.is_empty() {
+        return refused(
+            "rows-missing",
+            "a write during push must name the rows that it carries".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn fresh(answer: Answer) -> Response {
+    Response {
+        answer,
+        age_ms: 0,
+        stale: false,
+    }
+}
+
+fn not_attempted() -> Fault {
+    Fault::new(
+        FaultKind::Transient,
+        "not-attempted",
+        "an earlier write of the list ended with an unknown outcome",
+    )
+}
+
+fn statements(run: Vec<Request>) -> Vec<SqlRequest> {
+    run.into_iter()
+        .filter_map(|request| match request.operation {
+            Operation::Sql(sql) => Some(sql),
+            Operation::Http(_) | Operation::Feed(_) => None,
+        })
+        .collect()
+}
+
+fn transaction(request: &Request) -> Option<u32> {
+    match &request.operation {
+        Operation::Sql(sql) => sql.transaction,
+        Operation::Http(_) | Operation::Feed(_) => None,
+    }
+}
+
+/// Cuts a list into what is executed together: neighbours that share a transaction, else one at a time.
+fn runs(requests: Vec<Request>) -> impl Iterator<Item = Vec<Request>> {
+    let mut rest = requests.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = rest.next()?;
+        let shared = transaction(&first);
+        let mut run = vec![first];
+        while shared.is_some()
+            && let Some(next) = rest.next_if(|next| transaction(next) == shared)
+        {
+            run.push(next);
+        }
+        Some(run)
+    })
+}
+
+/// A transaction whose statements stand apart could only be kept whole by changing the list's order.
+fn torn(requests: &[Request]) -> Option<Fault> {
+    let mut ended = HashSet::new();
+    let mut open = None;
+    for number in requests.iter().map(transaction) {
+        if number != open {
+            ended.extend(open);
+            open = number;
+        }
+        if number.is_some_and(|number| ended.contains(&number)) {
+            return Some(Fault::new(
+                FaultKind::Refused,
+                "transaction-torn",
+                "the statements of one transaction must stand next to each other",
+            ));
+        }
+    }
+    None
+}
