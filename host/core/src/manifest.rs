@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::OperationKind;
 
+mod check;
+mod text;
+
+pub use text::ManifestProblem;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Manifest {
@@ -37,6 +42,27 @@ pub struct Manifest {
     pub methods: Vec<Method>,
     #[serde(default)]
     pub webhook: Option<Webhook>,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest. Every mistake that can be told apart is reported at once, in the order in which
+    /// they stand in the text.
+    pub fn parse(text: &str) -> Result<Self, Vec<ManifestProblem>> {
+        let (document, mut problems) = text::Document::parse(text);
+        if problems.is_empty() {
+            let (manifest, unread) = document.read();
+            problems = unread;
+            if let Some(manifest) = manifest {
+                problems.extend(check::check(&manifest, &document, problems.is_empty()));
+                if problems.is_empty() {
+                    return Ok(manifest);
+                }
+            }
+        }
+        problems.sort();
+        problems.dedup();
+        Err(problems)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -394,6 +394,34 @@ pub struct Progress {
     pub after: Vec<ChangeSet>,
 }
 
+// ---- inbound -------------------------------------------------------------------------------
+
+/// One delivery that the vendor made to us; its signature has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRequest {
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub headers: Vec<Header>,
+    pub body: Vec<u8>,
+}
+
+/// What to answer the vendor once the changes are durable (invariant 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    pub status: u16,
+    pub headers: Vec<Header>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    pub changes: Vec<ChangeSet>,
+    pub aliases: Vec<Alias>,
+    pub deliveries: Vec<String>,
+    pub acknowledgement: Acknowledgement,
+    pub gap: Option<String>,
+}
+
 // ---- mapping -------------------------------------------------------------------------------
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,0 +1,372 @@
+//! What a manifest's types can't express: names that must exist, numbers that must not be zero, parts that
+//! belong together.
+
+use std::collections::BTreeSet;
+
+use super::text::{Document, ManifestProblem, nearest};
+use super::{Auth, Manifest, Method, PluginKind, Pool, Window};
+use crate::time::parse_duration;
+
+/// Mistakes are gathered with their pointers, and get their places at the end.
+struct Check<'a> {
+    manifest: &'a Manifest,
+    found: Vec<(String, String)>,
+    /// Whether the whole of the text was understood; if not, a name that seems missing may only be unread.
+    whole: bool,
+}
+
+pub(super) fn check(
+    manifest: &Manifest,
+    document: &Document<'_>,
+    whole: bool,
+) -> Vec<ManifestProblem> {
+    let mut check = Check {
+        manifest,
+        found: Vec::new(),
+        whole,
+    };
+    check.plugin();
+    check.sections();
+    check.names();
+    check.auth();
+    check.capture();
+    check.pools();
+    check.readings();
+    check.throttles();
+    check.methods();
+    check.webhook();
+    check
+        .found
+        .into_iter()
+        .map(|(pointer, reason)| document.problem(&pointer, reason))
+        .collect()
+}
+
+impl Check<'_> {
+    fn problem(&mut self, pointer: impl Into<String>, reason: impl Into<String>) {
+        self.found.push((pointer.into(), reason.into()));
+    }
+
+    fn duration(&mut self, pointer: &str, written: Option<&str>) {
+        if let Some(Err(error)) = written.map(parse_duration) {
+            self.problem(pointer, error.to_string());
+        }
+    }
+
+    fn above_zero(&mut self, pointer: String, value: u64) {
+        if value == 0 {
+            self.problem(pointer, "must be at least 1");
+        }
+    }
+
+    fn plugin(&mut self) {
+        let plugin = &self.manifest.plugin;
+        if !is_name(&plugin.name) {
+            let reason = format!(
+                "`{}` is not a name: lower-case letters, digits and hyphens, beginning with a letter",
+                plugin.name
+            );
+            self.problem("/plugin/name", reason);
+        }
+        for (pointer, version) in [
+            ("/plugin/version", &plugin.version),
+            ("/plugin/wit", &plugin.wit),
+        ] {
+            if let Err(error) = semver::Version::parse(version) {
+                self.problem(
+                    pointer,
+                    format!("`{version}` is not a version such as `1.2.3`: {error}"),
+                );
+            }
+        }
+    }
+
+    /// A mapping reaches nothing, so it has nothing to say of a vendor; a connector must say where it reaches,
+    /// and what for.
+    fn sections(&mut self) {
+        let manifest = self.manifest;
+        let present = [
+            ("origins", !manifest.origins.is_empty()),
+            ("auth", manifest.auth.is_some()),
+            ("capture", manifest.capture.is_some()),
+            ("errors", manifest.errors.is_some()),
+            ("pools", !manifest.pools.is_empty()),
+            ("readings", !manifest.readings.is_empty()),
+            ("throttles", !manifest.throttles.is_empty()),
+            ("methods", !manifest.methods.is_empty()),
+            ("webhook", manifest.webhook.is_some()),
+        ];
+        if manifest.plugin.kind == PluginKind::Mapping {
+            for (section, _) in present.into_iter().filter(|(_, present)| *present) {
+                let reason = format!("a mapping reaches nothing, so it has no `{section}`");
+                self.problem(format!("/{section}"), reason);
+            }
+            return;
+        }
+        if !self.whole {
+            return;
+        }
+        let missing = |section| {
+            present
+                .iter()
+                .any(|(name, present)| *name == section && !present)
+        };
+        if missing("origins") {
+            self.problem(
+                "/plugin/kind",
+                "a connector needs at least one [[origins]] to reach",
+            );
+        }
+        if missing("methods") && missing("capture") {
+            let reason =
+                "a connector needs [[methods]] to write by, or [capture] to read by, or both";
+            self.problem("/plugin/kind", reason);
+        }
+        if missing("pools")
+            && manifest
+                .origins
+                .iter()
+                .any(|origin| origin.protocol == super::Protocol::Https)
+        {
+            let reason =
+                "a connector of an HTTP vendor needs [[pools]]: nothing is sent without a permit";
+            self.problem("/plugin/kind", reason);
+        }
+    }
+
+    /// Names are well formed and occur once.
+    fn names(&mut self) {
+        let manifest = self.manifest;
+        let lists: [(&str, Vec<&str>); 3] = [
+            (
+                "origins",
+                manifest
+                    .origins
+                    .iter()
+                    .map(|origin| origin.name.as_str())
+                    .collect(),
+            ),
+            (
+                "pools",
+                manifest
+                    .pools
+                    .iter()
+                    .map(|pool| pool.name.as_str())
+                    .collect(),
+            ),
+            (
+                "methods",
+                manifest
+                    .methods
+                    .iter()
+                    .map(|method| method.name.as_str())
+                    .collect(),
+            ),
+        ];
+        for (list, names) in lists {
+            let mut seen = BTreeSet::new();
+            for (index, name) in names.into_iter().enumerate() {
+                let pointer = format!("/{list}/{index}/name");
+                if !is_name(name) {
+                    let reason =
+                        format!("`{name}` is not a name: lower-case letters, digits and hyphens");
+                    self.problem(pointer, reason);
+                } else if !seen.insert(name) {
+                    self.problem(pointer, format!("there is another `{name}` in [[{list}]]"));
+                }
+            }
+        }
+        let has_main = manifest.origins.iter().any(|origin| origin.name == "main");
+        if self.whole && !manifest.origins.is_empty() && !has_main {
+            let reason =
+                "one origin must be named `main`: requests go there unless they name another";
+            self.problem("/origins/0/name", reason);
+        }
+    }
+
+    fn auth(&mut self) {
+        let Some(Auth {
+            schemes,
+            token_path,
+            expired,
+        }) = &self.manifest.auth
+        else {
+            return;
+        };
+        if schemes.is_empty() {
+            self.problem("/auth/schemes", "needs at least one scheme");
+        }
+        if token_path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/'))
+        {
+            self.problem("/auth/token-path", "must begin with `/`");
+        }
+        for (index, sign) in expired.iter().enumerate() {
+            self.sign(&format!("/auth/expired/{index}"), sign);
+        }
+    }
+
+    fn sign(&mut self, pointer: &str, sign: &super::Sign) {
+        if *sign == super::Sign::default() {
+            self.problem(
+                pointer,
+                "matches every answer; give a status, code or message",
+            );
+        }
+        if sign
+            .status
+            .is_some_and(|status| !(100..=599).contains(&status))
+        {
+            self.problem(format!("{pointer}/status"), "is not an HTTP status");
+        }
+        let by_body = sign.code.is_some() || sign.message_prefix.is_some();
+        if self.whole && by_body && self.manifest.errors.is_none() {
+            let reason = "goes by the body's code or message; say where they stand in [errors]";
+            self.problem(pointer, reason);
+        }
+    }
+
+    fn capture(&mut self) {
+        let Some(capture) = &self.manifest.capture else {
+            return;
+        };
+        self.duration("/capture/interval", Some(&capture.interval));
+        self.above_zero("/capture/streams-max".into(), capture.streams_max.into());
+        self.above_zero(
+            "/capture/page-rows-max".into(),
+            capture.page_rows_max.into(),
+        );
+    }
+
+    fn pools(&mut self) {
+        for (index, pool) in self.manifest.pools.iter().enumerate() {
+            let pointer = format!("/pools/{index}");
+            self.above_zero(format!("{pointer}/limit"), pool.limit);
+            self.window(&pointer, pool);
+            if let super::Cost::Rows { rows, units } = pool.cost {
+                self.above_zero(format!("{pointer}/cost/rows/rows"), rows.into());
+                self.above_zero(format!("{pointer}/cost/rows/units"), units.into());
+            }
+        }
+    }
+
+    fn window(&mut self, pointer: &str, pool: &Pool) {
+        let pointer = format!("{pointer}/window");
+        match &pool.window {
+            Window::Rolling(length) | Window::ExecutionTime(length) => {
+                self.duration(&pointer, Some(length));
+            }
+            Window::Concurrency { after } => self.duration(&pointer, after.as_deref()),
+            Window::CalendarDay(zone) => {
+                if jiff::tz::TimeZone::get(zone).is_err() {
+                    self.problem(
+                        pointer,
+                        format!("`{zone}` is not an IANA time zone such as `UTC`"),
+                    );
+                }
+            }
+        }
+    }
+
+    /// A pool that is named somewhere exists.
+    fn pool_named(&mut self, pointer: String, pool: &str) {
+        let manifest = self.manifest;
+        let names = || manifest.pools.iter().map(|pool| pool.name.as_str());
+        if !self.whole || names().any(|name| name == pool) {
+            return;
+        }
+        let hint = nearest(pool, names())
+            .map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+        self.problem(pointer, format!("there is no pool `{pool}`{hint}"));
+    }
+
+    fn readings(&mut self) {
+        for (index, reading) in self.manifest.readings.iter().enumerate() {
+            let pointer = format!("/readings/{index}");
+            self.pool_named(format!("{pointer}/pool"), &reading.pool);
+            let numbers = ["{used}", "{limit}", "{remaining}"];
+            if !numbers
+                .iter()
+                .any(|number| reading.pattern.contains(number))
+            {
+                let reason =
+                    "holds none of `{used}`, `{limit}` and `{remaining}`, so it reads nothing";
+                self.problem(format!("{pointer}/pattern"), reason);
+            }
+            if reading.header.is_empty() {
+                self.problem(format!("{pointer}/header"), "is empty");
+            }
+        }
+    }
+
+    fn throttles(&mut self) {
+        for (index, throttle) in self.manifest.throttles.iter().enumerate() {
+            let pointer = format!("/throttles/{index}");
+            self.pool_named(format!("{pointer}/pool"), &throttle.pool);
+            self.sign(&format!("{pointer}/when"), &throttle.when);
+            self.duration(&format!("{pointer}/park"), throttle.park.as_deref());
+        }
+    }
+
+    fn methods(&mut self) {
+        for (index, method) in self.manifest.methods.iter().enumerate() {
+            let pointer = format!("/methods/{index}");
+            let Method {
+                rows_min,
+                rows_max,
+                bytes_max,
+                calls,
+                objects_max,
+                ..
+            } = *method;
+            let numbers = [
+                ("rows-max", u64::from(rows_max)),
+                ("bytes-max", bytes_max),
+                ("calls", u64::from(calls)),
+                ("objects-max", u64::from(objects_max)),
+            ];
+            for (name, value) in numbers {
+                self.above_zero(format!("{pointer}/{name}"), value);
+            }
+            if rows_min > rows_max {
+                let reason = format!("asks for at least {rows_min} rows and at most {rows_max}");
+                self.problem(format!("{pointer}/rows-min"), reason);
+            }
+            if method.operations.is_empty() {
+                self.problem(
+                    format!("{pointer}/operations"),
+                    "needs at least one operation",
+                );
+            }
+        }
+    }
+
+    fn webhook(&mut self) {
+        let Some(webhook) = &self.manifest.webhook else {
+            return;
+        };
+        self.duration("/webhook/tolerance", webhook.tolerance.as_deref());
+        if webhook.signature.is_empty() {
+            self.problem(
+                "/webhook/signature",
+                "is empty; name the scheme by which deliveries are signed",
+            );
+        }
+        if webhook.header.is_empty() {
+            self.problem(
+                "/webhook/header",
+                "is empty; name the header that carries the signature",
+            );
+        }
+    }
+}
+
+/// Lower-case letters, digits and hyphens, beginning with a letter.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text.len() <= 64
+}
