@@ -10,6 +10,9 @@
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
+pub mod check {
+    pub mod fields;
+}
 pub mod cli;
 pub mod config;
 pub mod control;
