@@ -1,0 +1,42 @@
+//! What `wit-bindgen` makes of `wit/v0.1`. Both worlds share one set of Rust types: those that the first
+//! one generates; the second only adds its own export.
+#![allow(
+    unsafe_code,
+    reason = "generated: the canonical ABI passes raw pointers, and only this room does so"
+)]
+#![allow(
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code is not written to the house's lints"
+)]
+
+/// World `connector-plugin`.
+pub mod connector {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.1",
+        world: "tidegate:plugin/connector-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_connector_world",
+        default_bindings_module: "tidegate_sdk::bindings::connector",
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+    });
+}
+
+/// World `mapping-plugin`.
+pub mod mapping {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.1",
+        world: "tidegate:plugin/mapping-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_mapping_world",
+        default_bindings_module: "tidegate_sdk::bindings::mapping",
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        with: {
+            "tidegate:plugin/records@0.1.0": crate::bindings::connector::tidegate::plugin::records,
+            "tidegate:plugin/gateway@0.1.0": crate::bindings::connector::tidegate::plugin::gateway,
+            "tidegate:plugin/log@0.1.0": crate::bindings::connector::tidegate::plugin::log,
+        },
+    });
+}
