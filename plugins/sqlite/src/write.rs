@@ -1,0 +1,333 @@
+//! Statements for rows to be written. Rows that set the same fields share a statement, prepared once.
+//!
+//! An upsert is an update by the key and then an insert of what was not there, in one transaction. So a partial
+//! row may go to a record whose other columns may not be null, and it is known which of the two happened.
+
+use crate::cell::{self, Cell};
+use crate::database::{Class, Statement, Value};
+use crate::key::Key;
+use crate::quoting::{name, placeholders};
+use crate::record::Reader;
+use crate::schema::{Column, Table};
+use crate::settings::Timestamps;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Upsert,
+    Delete,
+}
+
+/// Rows that get the same treatment.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub object: String,
+    pub operation: Operation,
+    /// The column that an upsert goes by.
+    pub key: Option<String>,
+    pub tokens: Vec<u64>,
+    pub ids: Vec<String>,
+    pub fields: Vec<String>,
+    /// One list per row, one cell per field.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A row that can be sent: what it sets, and the values to bind.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) token: u64,
+    pub(crate) group: usize,
+    /// Places of the set fields in the group, and classes of all values: rows that agree share a statement.
+    pub(crate) set: Vec<usize>,
+    classes: Vec<Option<Class>>,
+    values: Vec<Value>,
+}
+
+/// Why a row is refused before anything is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsendable {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) field: Option<String>,
+}
+
+impl Unsendable {
+    fn field(code: &'static str, field: &str, message: String) -> Self {
+        Self {
+            code,
+            message,
+            field: Some(field.to_owned()),
+        }
+    }
+}
+
+/// A row that no row of the table can be: the id is not one of its keys.
+pub(crate) const NO_SUCH_ROW: &str = "no-such-row";
+
+/// Judges one row and binds its values: the set fields in order, then the key of an update or delete.
+pub(crate) fn plan(
+    table: &Table,
+    key: &Key,
+    timestamps: Timestamps,
+    group: &Group,
+    place: (usize, usize),
+) -> Result<Planned, Unsendable> {
+    let (group_at, row) = place;
+    let mut set = Vec::new();
+    let mut values = Vec::new();
+    let cells = match group.operation {
+        Operation::Delete => &[],
+        _ => group.rows.get(row).map_or(&[] as &[Cell], Vec::as_slice),
+    };
+    for (at, (field, cell)) in group.fields.iter().zip(cells).enumerate() {
+        if *cell != Cell::Unset {
+            let column = writable(table, field)?;
+            let value = cell::write(column, timestamps, cell)
+                .map_err(|unfit| Unsendable::field(unfit.code(), field, unfit.message(field)))?;
+            set.push(at);
+            values.push(value);
+        }
+    }
+    match group.operation {
+        Operation::Update | Operation::Delete => {
+            let id = group.ids.get(row).map_or("", String::as_str);
+            values.extend(key.parse(id).ok_or_else(|| Unsendable {
+                code: NO_SUCH_ROW,
+                message: format!("table {} has no key of that form", table.name),
+                field: None,
+            })?);
+        }
+        Operation::Upsert => key_value(table, group, &set, &values)?,
+        Operation::Create => {}
+    }
+    Ok(Planned {
+        token: group.tokens.get(row).copied().unwrap_or_default(),
+        group: group_at,
+        set,
+        classes: values.iter().map(Value::class).collect(),
+        values,
+    })
+}
+
+fn writable<'a>(table: &'a Table, field: &str) -> Result<&'a Column, Unsendable> {
+    let column = table.column(field).ok_or_else(|| {
+        let message = format!("table {} has no column {field}", table.name);
+        Unsendable::field("no-such-column", field, message)
+    })?;
+    if column.generated {
+        let message = format!("column {field} is computed by the database");
+        return Err(Unsendable::field("not-writable", field, message));
+    }
+    Ok(column)
+}
+
+/// An upsert needs a value of a column that no two rows share: else it could change rows that it never meant.
+fn key_value(
+    table: &Table,
+    group: &Group,
+    set: &[usize],
+    values: &[Value],
+) -> Result<(), Unsendable> {
+    let field = group.key.as_deref().unwrap_or_default();
+    if !table.column(field).is_some_and(|column| column.unique) {
+        let message = format!(
+            "column {field} of table {} has no unique constraint of its own; add one, or name another key",
+            table.name
+        );
+        return Err(Unsendable::field("not-a-key", field, message));
+    }
+    let at = set.iter().position(|at| group.fields[*at] == field);
+    match at.map(|at| &values[at]) {
+        None | Some(Value::Null) => {
+            let message = format!("the row has no value for its key {field}");
+            Err(Unsendable::field("key-missing", field, message))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether the rows a statement returns were made by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Created,
+    Changed,
+    Deleted,
+}
+
+/// A statement with what its result rows mean. Their first column is the row's place among `rows`.
+pub(crate) struct Prepared {
+    pub(crate) statement: Statement,
+    pub(crate) effect: Effect,
+    /// The set fields, which the result rows carry as they were stored.
+    pub(crate) fields: Vec<String>,
+    pub(crate) group: usize,
+}
+
+/// The statements for some rows, in the order of their first row. `transaction` binds them together.
+pub(crate) fn statements(
+    groups: &[Group],
+    tables: &[(&Table, &Key)],
+    timestamps: Timestamps,
+    rows: &[&Planned],
+    transaction: u32,
+) -> Vec<Prepared> {
+    let mut patterns: Vec<Vec<usize>> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let alike = |first: &Planned| {
+            first.group == row.group && first.set == row.set && first.classes == row.classes
+        };
+        match patterns.iter_mut().find(|places| alike(rows[places[0]])) {
+            Some(places) => places.push(at),
+            None => patterns.push(vec![at]),
+        }
+    }
+    patterns
+        .iter()
+        .flat_map(|places| {
+            let first = rows[places[0]];
+            let (table, key) = tables[first.group];
+            let group = &groups[first.group];
+            let pattern = Pattern::new(group, table, key, timestamps, first);
+            let executions: Vec<Vec<Value>> = places
+                .iter()
+                .map(|at| {
+                    let mut values = rows[*at].values.clone();
+                    values.push(Value::Integer(*at as i64));
+                    values
+                })
+                .collect();
+            let tokens: Vec<u64> = places.iter().map(|at| rows[*at].token).collect();
+            let texts = pattern.sql(group.operation);
+            texts.into_iter().map(move |(sql, effect)| Prepared {
+                statement: Statement {
+                    transaction: Some(transaction),
+                    tokens: tokens.clone(),
+                    // Repeating an insert makes a second row; everything else arrives where it was.
+                    idempotent: group.operation != Operation::Create,
+                    ..Statement::each(sql, executions.clone(), &pattern.classes)
+                },
+                effect,
+                fields: pattern.fields.clone(),
+                group: first.group,
+            })
+        })
+        .collect()
+}
+
+/// Texts of one statement's parts.
+struct Pattern {
+    table: String,
+    /// Quoted names of the set columns.
+    columns: Vec<String>,
+    fields: Vec<String>,
+    returning: String,
+    classes: Vec<Class>,
+    /// Condition that finds the row by its id.
+    by_id: String,
+    /// The upsert key's quoted name and its parameter.
+    by_key: Option<(String, usize)>,
+    /// A column to assign to itself when nothing else is set.
+    any: String,
+}
+
+impl Pattern {
+    fn new(group: &Group, table: &Table, key: &Key, timestamps: Timestamps, row: &Planned) -> Self {
+        let fields: Vec<String> = row.set.iter().map(|at| group.fields[*at].clone()).collect();
+        let mut classes = vec![Class::Integer];
+        let mut returning = format!("RETURNING ?{} AS place", row.values.len() + 1);
+        if group.operation != Operation::Delete
+            && let Some(reader) = Reader::new(table, &fields, timestamps)
+        {
+            let (selected, read) = reader.selected();
+            returning = format!("{returning}, {selected}");
+            classes.extend(read);
+        }
+        let by_key = group.key.as_ref().and_then(|key| {
+            let at = fields.iter().position(|field| field == key)?;
+            Some((name(key), at + 1))
+        });
+        Self {
+            table: name(&table.name),
+            columns: fields.iter().map(|field| name(field)).collect(),
+            returning,
+            classes,
+            by_id: key.equals(fields.len() + 1),
+            by_key,
+            any: key.names().remove(0),
+            fields,
+        }
+    }
+
+    fn sql(&self, operation: Operation) -> Vec<(String, Effect)> {
+        let (table, returning) = (&self.table, &self.returning);
+        match operation {
+            Operation::Create if self.columns.is_empty() => vec![(
+                format!("INSERT INTO {table} DEFAULT VALUES {returning}"),
+                Effect::Created,
+            )],
+            Operation::Create => vec![(
+                format!(
+                    "INSERT INTO {table} ({}) VALUES ({}) {returning}",
+                    self.columns.join(", "),
+                    placeholders(self.columns.len())
+                ),
+                Effect::Created,
+            )],
+            Operation::Update => vec![(
+                format!(
+                    "UPDATE {table} SET {} WHERE {} {returning}",
+                    self.assignments(None),
+                    self.by_id
+                ),
+                Effect::Changed,
+            )],
+            Operation::Upsert => self.upsert(),
+            Operation::Delete => vec![(
+                format!("DELETE FROM {table} WHERE {} {returning}", self.by_id),
+                Effect::Deleted,
+            )],
+        }
+    }
+
+    fn upsert(&self) -> Vec<(String, Effect)> {
+        let (table, returning) = (&self.table, &self.returning);
+        let Some((key, at)) = &self.by_key else {
+            return Vec::new();
+        };
+        let found = format!("{key} = ?{at}");
+        vec![
+            (
+                format!(
+                    "UPDATE {table} SET {} WHERE {found} {returning}",
+                    self.assignments(Some(key))
+                ),
+                Effect::Changed,
+            ),
+            (
+                format!(
+                    "INSERT INTO {table} ({}) SELECT {} WHERE NOT EXISTS (SELECT 1 FROM {table} \
+                     WHERE {found}) {returning}",
+                    self.columns.join(", "),
+                    placeholders(self.columns.len())
+                ),
+                Effect::Created,
+            ),
+        ]
+    }
+
+    fn assignments(&self, without: Option<&str>) -> String {
+        let assigned: Vec<String> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| without != Some(column.as_str()))
+            .map(|(at, column)| format!("{column} = ?{}", at + 1))
+            .collect();
+        if assigned.is_empty() {
+            format!("{any} = {any}", any = self.any)
+        } else {
+            assigned.join(", ")
+        }
+    }
+}
