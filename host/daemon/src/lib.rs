@@ -3,6 +3,8 @@
 //! In reading order:
 //! - [`cli`]: commands, their output and their exit codes
 //! - [`config`]: `tidegate.toml`, as written and as meant
+//! - [`assembly`]: from a config to the parts of a host
+//! - [`check`]: everything that is wrong, before anything runs
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -10,9 +12,8 @@
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
-pub mod check {
-    pub mod fields;
-}
+pub mod assembly;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,13 +1,26 @@
 //! `tidegate check`: everything that is wrong, at once, with its place.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
+use tidegate_gateway::{Intent, Journal, JournalError, SystemClock};
+use tidegate_sandbox::SandboxError;
 
 use super::exit::Exit;
-use super::print::Terminal;
-use crate::config;
-use crate::config::problem::{Problem, Severity};
+use super::print::{Terminal, chain};
+use super::runtime;
+use crate::assembly::{self, Shared};
+use crate::check::live::Reach;
+use crate::check::plugins::Plugins;
+use crate::check::{self, Planned};
+use crate::config::meant::{Config, Credentials};
+use crate::config::places::join;
+use crate::config::problem::{Code, Findings, Problem, Severity};
+use crate::config::{self, Loaded};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -21,28 +34,112 @@ struct Report {
     errors: usize,
     warnings: usize,
     problems: Vec<Problem>,
+    /// What `tidegate run` would set up first.
+    steps: Vec<Planned>,
+}
+
+impl Report {
+    fn new(findings: Findings, steps: Vec<Planned>) -> Self {
+        let problems = findings.into_problems();
+        let count = |severity| {
+            let found = problems.iter().filter(|found| found.severity == severity);
+            found.count()
+        };
+        Self {
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning),
+            problems,
+            steps,
+        }
+    }
 }
 
 pub(super) fn run(path: &Path, arguments: &CheckArguments, terminal: &Terminal) -> Exit {
-    let config::Loaded { config, findings } = config::load(path);
-    config::credentials(&config, &findings);
-    let problems = findings.into_problems();
-    let count = |severity| {
-        problems
-            .iter()
-            .filter(|problem| problem.severity == severity)
-            .count()
+    let Loaded { config, findings } = config::load(path);
+    let credentials = config::credentials(&config, &findings);
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal.failure("runtime", error);
+            return Exit::Failed;
+        }
     };
-    let report = Report {
-        errors: count(Severity::Error),
-        warnings: count(Severity::Warning),
-        problems,
+    let looked = runtime.block_on(look(&config, credentials, arguments, &findings));
+    let steps = match looked {
+        Ok(steps) => steps,
+        Err(error) => {
+            terminal.failure("sandbox", chain(&error));
+            return Exit::Failed;
+        }
     };
+    let report = Report::new(findings, steps);
     terminal.answer(&report, text);
-    if report.errors == 0 {
-        Exit::Done
-    } else {
-        Exit::Usage
+    match report.errors {
+        0 => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+async fn look(
+    config: &Config,
+    credentials: BTreeMap<Arc<str>, Credentials>,
+    arguments: &CheckArguments,
+    findings: &Findings,
+) -> Result<Vec<Planned>, SandboxError> {
+    let sandbox = assembly::sandbox(config)?;
+    let plugins = assembly::load_plugins(config, &sandbox, findings).await;
+    if arguments.offline {
+        check::offline(config, &plugins, findings).await;
+        return Ok(Vec::new());
+    }
+    let reaches = reaches(config, &plugins, credentials, findings);
+    Ok(check::endpoints(config, &plugins, &reaches, findings).await)
+}
+
+/// The endpoints that can be asked: those whose part of the file has no mistake.
+fn reaches(
+    config: &Config,
+    plugins: &Plugins,
+    credentials: BTreeMap<Arc<str>, Credentials>,
+    findings: &Findings,
+) -> BTreeMap<Arc<str>, Reach> {
+    let shared = Shared {
+        clock: Arc::new(SystemClock::new()),
+        journal: Arc::new(NoWrites),
+        seed: 0,
+    };
+    let sound = credentials
+        .into_iter()
+        .filter(|(name, _)| findings.problems_of(&join("endpoints", name)).is_empty())
+        .collect();
+    let mut reaches = BTreeMap::new();
+    for (name, gateway) in assembly::gateways(config, plugins, sound, &shared) {
+        let endpoint = &config.endpoints[&name];
+        match gateway {
+            Ok(gateway) => {
+                let reach = Reach {
+                    plugin: plugins[&endpoint.plugin].clone(),
+                    outside: gateway,
+                    config: endpoint.config.to_string(),
+                    now_us: shared.clock.now().wall_us,
+                };
+                reaches.insert(name, reach);
+            }
+            Err(error) => {
+                let key = join("endpoints", &name);
+                findings.error(Code::EndpointUnusable, &key, chain(&error));
+            }
+        }
+    }
+    reaches
+}
+
+/// A check writes nothing, so it has nowhere to keep an intent.
+struct NoWrites;
+
+impl Journal for NoWrites {
+    fn intend(&self, _intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
+        async { Err(JournalError("`tidegate check` writes nothing".to_owned())) }.boxed()
     }
 }
 
@@ -52,5 +149,19 @@ fn text(report: &Report) -> String {
         (0, 0) => "nothing is wrong".to_owned(),
         (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
     });
+    let open: Vec<&Planned> = report
+        .steps
+        .iter()
+        .filter(|planned| !planned.step.done)
+        .collect();
+    if !open.is_empty() {
+        lines.push("`tidegate run` will first:".to_owned());
+    }
+    for planned in open {
+        lines.push(format!(
+            "  {}: {}",
+            planned.endpoint, planned.step.description
+        ));
+    }
     lines.join("\n")
 }

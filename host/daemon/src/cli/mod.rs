@@ -2,6 +2,7 @@
 
 mod check;
 mod exit;
+mod plugin;
 mod print;
 mod status;
 
@@ -56,6 +57,9 @@ enum Command {
     Dead(status::DeadCommand),
     /// End a running host as SIGTERM does
     Stop,
+    /// Build and inspect plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
 }
 
 /// Parses the command line, runs the command, prints its answer.
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Stop => ask(Request::Stop),
+        Command::Plugin(command) => plugin::run(command, &terminal),
     };
     exit.into()
 }

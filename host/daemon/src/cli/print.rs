@@ -49,6 +49,14 @@ fn print(mut out: impl Write, text: &str) {
     drop(writeln!(out, "{text}"));
 }
 
+/// An error with all its causes, outermost first.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
 /// Columns as wide as their widest cell.
 #[derive(Debug)]
 pub(super) struct Table {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::exit::Exit;
-use super::print::{Table, Terminal, ago, bytes, count};
+use super::print::{Table, Terminal, ago, bytes, chain, count};
 use super::runtime;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
@@ -88,13 +88,6 @@ pub(super) fn run(path: &Path, request: &Request, terminal: &Terminal) -> Exit {
             terminal.failure("no-answer", chain(&error));
             Exit::Failed
         }
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
-use tidegate_core::manifest::{Manifest, PluginKind, Protocol};
+use tidegate_core::manifest::{Manifest, PluginKind, Pool, Protocol};
+use tidegate_core::pace::PoolOverride;
+use tidegate_gateway::Origin;
 
-use super::meant::{Auth, Config, Endpoint, Origin, PoolOverride};
+use super::meant::{Auth, Config, Endpoint};
 use super::places::join;
 use super::problem::{Code, Findings, listed, suggest};
 
@@ -142,12 +144,7 @@ fn pools(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Finding
     }
 }
 
-fn pool_holds(
-    pool: &tidegate_core::manifest::Pool,
-    wanted: &PoolOverride,
-    key: &str,
-    findings: &Findings,
-) {
+fn pool_holds(pool: &Pool, wanted: &PoolOverride, key: &str, findings: &Findings) {
     let limit = wanted.limit.unwrap_or(pool.limit);
     if !pool.overridable && limit > pool.limit {
         findings.error(

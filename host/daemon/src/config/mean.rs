@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_core::manifest::AuthScheme;
+use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
 use tracing_subscriber::EnvFilter;
 
-use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, PoolOverride, Sync};
+use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
 use super::origin::parse_origin;
 use super::places::join;
 use super::problem::{Code, Findings, suggest};
@@ -85,7 +86,7 @@ impl Meaning<'_> {
             };
             let source = PluginSource {
                 file: self.folder.join(file),
-                limits: plugin.limits.clone().unwrap_or_else(empty),
+                limits: plugin.limits.clone().unwrap_or_default(),
             };
             if named {
                 plugins.insert(Arc::from(name.as_str()), source);

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_core::manifest::AuthScheme;
+use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::SyncSpec;
+use tidegate_gateway::{Origin, Secret};
+use tidegate_sandbox::Limits;
 
-use super::secret::{Secret, SecretRef};
+use super::secret::SecretRef;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -48,8 +51,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug)]
 pub struct PluginSource {
     pub file: PathBuf,
-    /// Overrides of the sandbox's limits, by their names; empty for none.
-    pub limits: serde_json::Value,
+    pub limits: Limits,
 }
 
 #[derive(Clone, Debug)]
@@ -63,15 +65,6 @@ pub struct Endpoint {
     /// Handed to the plugin as JSON text; an object.
     pub config: serde_json::Value,
     pub pools: BTreeMap<String, PoolOverride>,
-}
-
-/// A place that an endpoint reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Scheme, host and port; no path.
-    Http(url::Url),
-    /// A database file.
-    Sqlite(PathBuf),
 }
 
 /// How an endpoint authenticates. `S` is where each secret is kept, or the secret itself.
@@ -152,15 +145,6 @@ impl<S> Auth<S> {
             },
         })
     }
-}
-
-/// What the operator knows better than the manifest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PoolOverride {
-    /// Units; the manifest's when `None`.
-    pub limit: Option<u64>,
-    /// The part of the limit that is ours to use, above 0 and at most 1.
-    pub share: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,6 @@
 //! - [`against`]: what only a plugin's manifest can tell
 
 pub mod against;
-mod duration;
 mod mean;
 pub mod meant;
 mod origin;
@@ -22,10 +21,8 @@ mod sharing;
 mod written;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-pub use duration::{DurationError, parse_duration_ms};
 
 use meant::{Config, Credentials};
 use places::{Places, join};
@@ -42,7 +39,7 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Loaded {
     let file = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&file, &text, folder_of(path)),
+        Ok(text) => parse(&file, &text, &folder_of(path)),
         Err(error) => {
             let findings = Findings::new(Places::of_nothing(&file));
             findings.error_with_help(
@@ -51,7 +48,7 @@ pub fn load(path: &Path) -> Loaded {
                 format!("can't be read: {error}"),
                 "name another file with --config; `tidegate demo --keep DIR` leaves a complete one behind",
             );
-            unread(findings, folder_of(path))
+            unread(findings, &folder_of(path))
         }
     }
 }
@@ -96,9 +93,9 @@ pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, C
     credentials
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
+/// Absolute, so that what is resolved against it means the same wherever it is used.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    // `absolute` fails on an empty path and on a working folder that is gone; then the path is all there is.
+    std::path::absolute(Path::new(".").join(folder)).unwrap_or_else(|_| folder.to_owned())
 }

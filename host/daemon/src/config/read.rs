@@ -4,10 +4,11 @@
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::Lane;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
+use tidegate_sandbox::Limits;
 use toml::de::{DeTable, DeValue};
 
 use super::meant::{EngineChoice, LogFormat};
-use super::places::Places;
+use super::places::{Places, join};
 use super::problem::{Code, Findings};
 use super::secret::SecretRef;
 use super::section::{Section, read_table, wrong_type};
@@ -85,8 +86,29 @@ fn host(section: &mut Section<'_, '_>) -> WrittenHost {
 fn plugin(section: &mut Section<'_, '_>) -> WrittenPlugin {
     WrittenPlugin {
         file: section.text("file"),
-        limits: section.json("limits"),
+        limits: section.section("limits", limits),
     }
+}
+
+/// The sandbox's limits know their own names.
+fn limits(section: &mut Section<'_, '_>) -> Limits {
+    let Ok(serde_json::Value::Object(mut limits)) = serde_json::to_value(Limits::default()) else {
+        return Limits::default();
+    };
+    for (name, limit) in &mut limits {
+        if let Some(written) = section.count(name.clone()) {
+            *limit = written.into();
+        }
+    }
+    let limits: Limits = serde_json::from_value(limits.into()).unwrap_or_default();
+    for name in limits.check().err().unwrap_or_default() {
+        section.findings().error(
+            Code::OutOfRange,
+            &join(section.key(), name),
+            "with a limit of 0 no call could succeed",
+        );
+    }
+    limits
 }
 
 fn endpoint(section: &mut Section<'_, '_>) -> WrittenEndpoint {

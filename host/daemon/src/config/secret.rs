@@ -1,7 +1,8 @@
 //! The one room that reads the environment, and the files that hold secrets (invariant 10).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
+
+use tidegate_gateway::Secret;
 
 /// Where a secret is kept. Never the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,23 +11,6 @@ pub enum SecretRef {
     Env(String),
     /// Relative to the config's folder; a line end after the secret is not part of it.
     File(PathBuf),
-}
-
-/// A secret in memory. Shows nothing of itself in logs, errors and debuggers' prints.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself, for the one place that puts it on the wire.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// Why there is no secret where the reference points.
@@ -51,8 +35,8 @@ impl SecretRef {
     /// Fetches the secret; `folder` is the config's.
     pub fn resolve(&self, folder: &Path) -> Result<Secret, SecretError> {
         match self {
-            Self::Env(name) => environment(name).map(Secret),
-            Self::File(path) => file(folder.join(path)).map(Secret),
+            Self::Env(name) => environment(name).map(Secret::new),
+            Self::File(path) => file(folder.join(path)).map(Secret::new),
         }
     }
 }

@@ -3,18 +3,19 @@
 //!
 //! serde would stop at the first mistake; a person wants all of them at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use tidegate_core::time::parse_duration;
 use toml::de::{DeTable, DeValue};
 
-use super::duration::parse_duration_ms;
 use super::places::join;
 use super::problem::{Code, Findings, listed, suggest};
 
 pub(super) struct Section<'a, 'i> {
     table: &'a DeTable<'i>,
     key: String,
-    asked: Vec<&'static str>,
+    asked: Vec<Cow<'static, str>>,
     findings: &'a Findings,
 }
 
@@ -28,10 +29,18 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    fn ask(&mut self, name: &'static str) -> Option<(String, &'a DeValue<'i>)> {
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn ask(&mut self, name: impl Into<Cow<'static, str>>) -> Option<(String, &'a DeValue<'i>)> {
+        let name = name.into();
+        let found = self
+            .table
+            .get(name.as_ref())
+            .map(|value| (join(&self.key, &name), value.get_ref()));
         self.asked.push(name);
-        let value = self.table.get(name)?;
-        Some((join(&self.key, name), value.get_ref()))
+        found
     }
 
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
@@ -39,7 +48,7 @@ impl<'a, 'i> Section<'a, 'i> {
         text(&key, value, self.findings)
     }
 
-    pub(super) fn count(&mut self, name: &'static str) -> Option<u64> {
+    pub(super) fn count(&mut self, name: impl Into<Cow<'static, str>>) -> Option<u64> {
         let (key, value) = self.ask(name)?;
         let DeValue::Integer(number) = value else {
             wrong_type(&key, "a whole number", value, self.findings);
@@ -73,8 +82,8 @@ impl<'a, 'i> Section<'a, 'i> {
     pub(super) fn duration_ms(&mut self, name: &'static str) -> Option<u64> {
         let (key, value) = self.ask(name)?;
         let written = text(&key, value, self.findings)?;
-        match parse_duration_ms(&written) {
-            Ok(ms) => Some(ms),
+        match parse_duration(&written) {
+            Ok(duration) => u64::try_from(duration.as_millis()).ok(),
             Err(error) => {
                 self.findings
                     .error(Code::BadDuration, &key, error.to_string());
@@ -194,7 +203,7 @@ impl<'a, 'i> Section<'a, 'i> {
     fn finish(self) {
         for name in self.table.keys() {
             let name = name.get_ref().as_ref();
-            if !self.asked.contains(&name) {
+            if !self.asked.iter().any(|asked| asked == name) {
                 let around = if self.key.is_empty() {
                     "the file".to_owned()
                 } else {
@@ -204,7 +213,7 @@ impl<'a, 'i> Section<'a, 'i> {
                     Code::UnknownKey,
                     &join(&self.key, name),
                     format!("`{name}` is not a key of {around}"),
-                    suggest(name, self.asked.iter().copied()),
+                    suggest(name, self.asked.iter().map(AsRef::as_ref)),
                 );
             }
         }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::meant::Origin;
+use tidegate_gateway::Origin;
+
 use super::origin::parse_origin;
 use super::places::join;
 use super::problem::{Code, Findings};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::Lane;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
+use tidegate_sandbox::Limits;
 
 use super::meant::{EngineChoice, LogFormat};
 use super::secret::SecretRef;
@@ -29,7 +30,7 @@ pub(super) struct WrittenHost {
 #[derive(Clone, Debug, Default)]
 pub(super) struct WrittenPlugin {
     pub(super) file: Option<String>,
-    pub(super) limits: Option<serde_json::Value>,
+    pub(super) limits: Option<Limits>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,114 @@
+//! From a config as meant to all the parts of a host, before anything moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_gateway::{
+    AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway, Journal, Limits,
+};
+use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
+
+use crate::check::plugins::{self, Plugins};
+use crate::config;
+use crate::config::meant::{Auth, Config, Credentials, Endpoint};
+use crate::config::problem::Findings;
+
+/// The sandbox, with its compiled code in the data folder when there is one.
+pub fn sandbox(config: &Config) -> Result<Arc<Sandbox>, SandboxError> {
+    let data = &config.host.data;
+    let settings = Settings {
+        cache_dir: data.is_dir().then(|| data.join("compiled")),
+        ..Settings::default()
+    };
+    Sandbox::new(settings)
+}
+
+/// Loads the plugins and lets their manifests judge the config.
+pub async fn load_plugins(config: &Config, sandbox: &Arc<Sandbox>, findings: &Findings) -> Plugins {
+    let plugins = plugins::load(config, sandbox, findings).await;
+    config::against::check(config, &plugins::manifests(&plugins), findings);
+    plugins
+}
+
+/// What every gateway of a host shares.
+#[derive(Clone)]
+pub struct Shared {
+    pub clock: Arc<dyn Clock>,
+    pub journal: Arc<dyn Journal>,
+    pub seed: u64,
+}
+
+/// One endpoint's gateway.
+pub fn gateway(
+    name: &Arc<str>,
+    endpoint: &Endpoint,
+    credentials: Credentials,
+    plugin: &Plugin,
+    shared: &Shared,
+) -> Made {
+    let spec = EndpointSpec {
+        name: name.clone(),
+        origins: endpoint.origins.clone(),
+        auth: auth_spec(credentials),
+        manifest: Arc::new(plugin.manifest().clone()),
+        pools: endpoint.pools.clone(),
+        egress: Egress {
+            allow: endpoint.allow.clone(),
+        },
+        limits: Limits::default(),
+    };
+    let dependencies = Dependencies {
+        clock: shared.clock.clone(),
+        journal: shared.journal.clone(),
+        seed: shared.seed,
+    };
+    Gateway::new(spec, dependencies)
+}
+
+fn auth_spec(credentials: Credentials) -> AuthSpec {
+    match credentials {
+        Auth::None => AuthSpec::None,
+        Auth::ClientCredentials {
+            client_id,
+            client_secret,
+            scope,
+        } => AuthSpec::Oauth2ClientCredentials {
+            client_id: client_id.expose().to_owned(),
+            client_secret,
+            scope,
+        },
+        Auth::RefreshToken {
+            client_id,
+            client_secret,
+            refresh_token,
+        } => AuthSpec::Oauth2RefreshToken {
+            client_id: client_id.expose().to_owned(),
+            client_secret: Some(client_secret),
+            refresh_token,
+        },
+        Auth::Bearer { token } => AuthSpec::Bearer { token },
+        Auth::ApiKeyHeader { header, key } => AuthSpec::ApiKeyHeader { header, key },
+    }
+}
+
+/// An endpoint's gateway, or why there is none.
+pub type Made = Result<Arc<Gateway>, EndpointError>;
+
+/// The gateways of all endpoints whose plugin and secrets are there.
+pub fn gateways(
+    config: &Config,
+    plugins: &Plugins,
+    mut credentials: BTreeMap<Arc<str>, Credentials>,
+    shared: &Shared,
+) -> Vec<(Arc<str>, Made)> {
+    config
+        .endpoints
+        .iter()
+        .filter_map(|(name, endpoint)| {
+            let plugin = plugins.get(&endpoint.plugin)?;
+            let credentials = credentials.remove(name)?;
+            let made = gateway(name, endpoint, credentials, plugin, shared);
+            Some((name.clone(), made))
+        })
+        .collect()
+}
