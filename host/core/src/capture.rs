@@ -93,7 +93,7 @@ fn link_new(
     let id = numbers.next();
     let mut link = Link::default();
     link.ids[side] = Some(remote.into());
-    ledger.put_link(id, &link);
+    ledger.make_link(id, &link);
     ledger.put_id(side, remote, IdRef::Link(id));
     id
 }
@@ -118,8 +118,21 @@ fn unknown(
             let Some(mut link) = ledger.link(id)? else {
                 return Ok(Captured::Passed);
             };
-            if link.ids[side].is_some() {
-                return pair_twice(ledger, model, observation, lane, numbers);
+            if let Some(old) = link.ids[side].clone() {
+                let gone = ledger
+                    .entry(id)?
+                    .is_some_and(|entry| matches!(entry.pending[side], Some(Pending::Gone { .. })));
+                if !gone {
+                    return pair_twice(ledger, model, observation, lane, numbers);
+                }
+                // Born again by our own write, whose answer is still out.
+                ledger.put_id(
+                    side,
+                    &old,
+                    IdRef::Gone {
+                        at_ms: observation.stamps.seen_us / 1_000,
+                    },
+                );
             }
             link.ids[side] = Some(observation.id.into());
             ledger.put_id(side, observation.id, IdRef::Link(id));

@@ -98,6 +98,8 @@ pub struct Ledger<'a> {
     base: &'a dyn Base,
     sync: SyncId,
     changes: Changes,
+    bytes: usize,
+    links_made: i64,
 }
 
 impl<'a> Ledger<'a> {
@@ -106,7 +108,19 @@ impl<'a> Ledger<'a> {
             base,
             sync,
             changes: Changes::new(),
+            bytes: 0,
+            links_made: 0,
         }
+    }
+
+    /// Roughly what a transaction of these changes weighs.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Links made less links removed.
+    pub fn links_made(&self) -> i64 {
+        self.links_made
     }
 
     pub fn into_changes(self) -> Changes {
@@ -135,10 +149,13 @@ impl<'a> Ledger<'a> {
     }
 
     fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
-        self.changes.insert(key, Some(encode(value)));
+        let value = encode(value);
+        self.bytes += key.len() + value.len();
+        self.changes.insert(key, Some(value));
     }
 
     fn remove(&mut self, key: Vec<u8>) {
+        self.bytes += key.len();
         self.changes.insert(key, None);
     }
 
@@ -158,11 +175,17 @@ impl<'a> Ledger<'a> {
         self.get("link", &link_key(Room::Link, self.sync, link))
     }
 
+    pub fn make_link(&mut self, id: LinkId, link: &Link) {
+        self.links_made += 1;
+        self.put_link(id, link);
+    }
+
     pub fn put_link(&mut self, id: LinkId, link: &Link) {
         self.put(link_key(Room::Link, self.sync, id), link);
     }
 
     pub fn remove_link(&mut self, id: LinkId) {
+        self.links_made -= 1;
         self.remove(link_key(Room::Link, self.sync, id));
     }
 

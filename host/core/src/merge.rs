@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::Model;
+use crate::pace::Lane;
 use crate::plugin::OperationKind;
 use crate::record::{Entry, FieldId, Link, Pending, Reason, Sent, Sides, Stamps};
 use crate::sync::{ConflictPolicy, DeletePolicy, Side};
@@ -52,6 +53,7 @@ pub struct Write {
     pub generation: u32,
     /// Of the change that caused it, for the latency.
     pub stamps: Stamps,
+    pub lane: Lane,
 }
 
 /// Which source sides' rows the mapping must see before [`decide`] can.
@@ -165,6 +167,7 @@ fn after_delete(
         },
         generation: entry.generation,
         stamps: stamps(entry, side),
+        lane: entry.lane,
     })
 }
 
@@ -208,6 +211,7 @@ fn create(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, target: Si
         },
         generation: entry.generation,
         stamps: stamps(entry, source),
+        lane: entry.lane,
     })
 }
 
@@ -223,7 +227,8 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
         }
         match &mapped[source] {
             Some(Ok(fields)) => {
-                writes[source.other()] = outgoing(model, link, source, &changed[source], fields)
+                writes[source.other()] =
+                    outgoing(model, link, entry, source, &changed[source], fields)
             }
             Some(Err(reason)) => return Decision::Dead(reason.clone()),
             None => return Decision::Read(source),
@@ -268,11 +273,19 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
             .collect(),
         generation: entry.generation,
         stamps: stamps(entry, target.other()),
+        lane: entry.lane,
     })
 }
 
 /// The outputs that a change touches and that the target does not hold already.
-fn outgoing(model: &Model, link: &Link, source: Side, changed: &Prints, mapped: &Fields) -> Writes {
+fn outgoing(
+    model: &Model,
+    link: &Link,
+    entry: &Entry,
+    source: Side,
+    changed: &Prints,
+    mapped: &Fields,
+) -> Writes {
     let target = source.other();
     let touched: BTreeSet<FieldId> = changed
         .keys()
@@ -287,8 +300,20 @@ fn outgoing(model: &Model, link: &Link, source: Side, changed: &Prints, mapped: 
                 (value.clone(), model.fingerprint(target, *field, value)),
             )
         })
-        .filter(|(field, (_, print))| link.shadow[target].get(*field) != *print)
+        .filter(|(field, (_, print))| held(model, link, entry, target, *field) != *print)
         .collect()
+}
+
+/// What a side holds in a field as far as we know: what waits from it, or else what was last agreed on.
+fn held(model: &Model, link: &Link, entry: &Entry, side: Side, field: FieldId) -> u64 {
+    let waiting = match &entry.pending[side] {
+        Some(Pending::Row { values, .. }) => values.iter().find(|(known, _)| *known == field),
+        _ => None,
+    };
+    waiting.map_or_else(
+        || link.shadow[side].get(field),
+        |(field, value)| model.fingerprint(side, *field, value),
+    )
 }
 
 /// Fields changed on both sides: who wins keeps its write, the other's is taken out.
@@ -308,21 +333,15 @@ fn settle_conflicts(
             .collect();
         for field in contested {
             let answers: Vec<FieldId> = model.fed_by(target, field).collect();
-            let same = changed[target].get(&field).copied()
-                == writes[target].get(&field).map(|(_, print)| *print);
-            let won = if same {
-                writes[target].remove(&field);
-                Some(source)
-            } else if answers.is_empty() {
+            let won = if answers.is_empty() {
                 // A rule that runs one way leaves the target's own change no road back.
                 Some(source)
             } else {
-                let won = winner(model.conflict_policy(target, field), entry);
-                if won == Some(target) {
-                    writes[target].remove(&field);
-                }
-                won
+                winner(model.conflict_policy(target, field), entry)
             };
+            if won == Some(target) {
+                writes[target].remove(&field);
+            }
             match won {
                 None => return Some(conflict(model, target, field)),
                 Some(won) if won == source => {

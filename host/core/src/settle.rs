@@ -42,11 +42,8 @@ pub fn written(
         return deleted(ledger, id, &link, now_us);
     }
     count_bounce(model, &mut link, write, now_us);
-    adopt(ledger, &mut link, id, target, &outcome.id);
+    adopt(ledger, &mut link, id, target, &outcome.id, now_us);
     agree_on(&mut link, &write.sent);
-    for (field, value) in after.into_iter().flatten() {
-        link.shadow[target].set(*field, model.fingerprint(target, *field, value));
-    }
     link.shadow[target].version = outcome.version.as_str().into();
     ledger.put_link(id, &link);
     let Some(mut entry) = ledger.entry(id)? else {
@@ -57,10 +54,68 @@ pub fn written(
         // Born again: the delete that the change won over is done with.
         entry.pending[target] = None;
     }
+    overwrite(&mut entry, write);
     if entry.generation == write.generation && covers(&link, model, &entry, source) {
         entry.pending[source] = None;
     }
+    if entry.pending[target].is_none() {
+        entry.pending[target] =
+            after.and_then(|after| normalised(model, &link, write, outcome, after, now_us));
+    }
     keep(ledger, id, &entry)
+}
+
+/// A change of the target's own that waits was seen before this write: the fields written are ours now.
+/// A suspect one may have been seen after it, and is read again anyway.
+fn overwrite(entry: &mut Entry, write: &Write) {
+    if let Some(Pending::Row {
+        values,
+        suspect: false,
+        ..
+    }) = &mut entry.pending[write.target]
+    {
+        for (field, value) in values {
+            if let Some((_, written)) = write.values.iter().find(|(written, _)| written == field) {
+                value.clone_from(written);
+            }
+        }
+    }
+}
+
+/// What the target made of the written fields, where that differs: a change like any other, which goes back
+/// to the source so that both sides hold the same.
+fn normalised(
+    model: &Model,
+    link: &Link,
+    write: &Write,
+    outcome: &crate::plugin::Written,
+    after: &[(FieldId, Value)],
+    now_us: i64,
+) -> Option<Pending> {
+    let wrote = |field: FieldId| {
+        write
+            .sent
+            .written
+            .iter()
+            .any(|(written, _)| *written == field)
+    };
+    let values: Vec<(FieldId, Value)> = after
+        .iter()
+        .filter(|(field, _)| wrote(*field))
+        .cloned()
+        .collect();
+    if crate::merge::is_echo(model, write.target, link, &values) {
+        return None;
+    }
+    Some(Pending::Row {
+        values,
+        version: outcome.version.as_str().into(),
+        stamps: Stamps {
+            committed_us: None,
+            seen_us: now_us,
+        },
+        suspect: false,
+    })
 }
 
 /// The record's state on `side` is now wholly agreed on.
@@ -90,12 +145,26 @@ fn agree_on(link: &mut Link, sent: &Sent) {
     }
 }
 
-fn adopt(ledger: &mut Ledger<'_>, link: &mut Link, id: LinkId, side: Side, remote: &str) {
+fn adopt(
+    ledger: &mut Ledger<'_>,
+    link: &mut Link,
+    id: LinkId,
+    side: Side,
+    remote: &str,
+    now_us: i64,
+) {
     if link.ids[side].as_deref() == Some(remote) || remote.is_empty() {
         return;
     }
     if let Some(old) = link.ids[side].replace(remote.into()) {
-        ledger.remove_id(side, &old);
+        // A page from before must not bring the old one back.
+        ledger.put_id(
+            side,
+            &old,
+            IdRef::Gone {
+                at_ms: now_us / 1_000,
+            },
+        );
     }
     ledger.put_id(side, remote, IdRef::Link(id));
 }
@@ -218,6 +287,7 @@ pub fn unknown(ledger: &mut Ledger<'_>, id: LinkId, sent: Sent) -> Result<Left, 
     };
     entry.unread[sent.target] = true;
     entry.sent = Some(sent);
+    entry.attempts += 1;
     keep(ledger, id, &entry)
 }
 
@@ -307,7 +377,7 @@ pub fn observed(
             version,
             values,
         } => {
-            adopt(ledger, &mut link, id, side, &remote);
+            adopt(ledger, &mut link, id, side, &remote, now_us);
             settle_sent(model, &mut link, &mut entry, side, &values);
             entry.pending[side] = if crate::merge::is_echo(model, side, &link, &values) {
                 link.shadow[side].version = version;
@@ -326,6 +396,7 @@ pub fn observed(
             if let Some(remote) = link.ids[side].take() {
                 ledger.remove_id(side, &remote);
             }
+            entry.pending[side] = None;
             entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
         Found::Gone if link.ids[side].is_some() => {
@@ -333,7 +404,10 @@ pub fn observed(
             entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
         // Asked for by its key, and not there: the create did not happen.
-        Found::Gone => entry.sent = entry.sent.filter(|sent| sent.target != side),
+        Found::Gone => {
+            entry.pending[side] = None;
+            entry.sent = entry.sent.filter(|sent| sent.target != side);
+        }
     }
     ledger.put_link(id, &link);
     forget_source_if_agreed(model, &link, &mut entry, side.other());

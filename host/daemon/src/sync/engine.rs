@@ -1,0 +1,726 @@
+//! The one task that owns every sync's queue and records.
+//!
+//! Pages and settled rounds enter as [`Event`]s, each becomes one transaction, and rounds are started where
+//! something is ready and its target can take it. Streams and rounds run beside it and change nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tidegate_core::batch::Cell;
+use tidegate_core::brake::Brake;
+use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
+use tidegate_core::ledger::{Changes, Ledger, LedgerError, Room, decode, encode, key_link, prefix};
+use tidegate_core::pace::Lane;
+use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, MethodKind, Page, StreamKind};
+use tidegate_core::queue::Queue;
+use tidegate_core::record::{Entry, LinkId, Reason, Sides, Stamps};
+use tidegate_core::settle::{self, Counter, Left};
+use tidegate_core::sync::Side;
+use tidegate_gateway::{Clock, Readiness};
+use tidegate_store::{ApplyError, Seq, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::intents::Intents;
+use super::marks::{Marks, Touched};
+use super::records::{self, Committed, Counts, Cursor, SyncRecord};
+use super::round::{Round, Running, Settled, Settling};
+use super::streams::{Flow, Source};
+use super::tally::Tally;
+
+/// What streams and rounds share with the engine.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub intents: Arc<Intents>,
+    pub marks: Arc<Marks>,
+    pub seed: u64,
+    events: mpsc::Sender<Event>,
+}
+
+impl Host {
+    pub(super) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        intents: Arc<Intents>,
+        seed: u64,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let (events, received) = mpsc::channel(256);
+        (Self { store, clock, intents, marks: Arc::default(), seed, events }, received)
+    }
+
+    /// To the engine; lost only when it is gone, and then nothing waits for an answer.
+    pub(super) async fn send(&self, event: Event) {
+        self.events.send(event).await.ok();
+    }
+
+    pub(super) fn random(&self) -> u64 {
+        (self.seed ^ self.marks.now()).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
+    }
+}
+
+pub(super) enum Event {
+    Page { stream: usize, mark: u64, cursor: Cursor, page: Page, reply: oneshot::Sender<Seq> },
+    Settle { sync: usize, settled: Settled },
+    /// A round asks how many deletes the brake lets through.
+    Admit { sync: usize, deletes: usize, reply: oneshot::Sender<usize> },
+    /// A push was answered.
+    Reached { sync: usize, side: Side },
+    Failed { sync: usize, side: Side, reason: Reason, halted: bool, wait_ms: u64 },
+    PullFailed { sync: usize, side: Side, reason: Reason },
+    RoundEnded { sync: usize, source: Side },
+    Broken(LedgerError),
+    Command(Command),
+}
+
+/// What a person may ask of a running host.
+pub enum Command {
+    Status { reply: oneshot::Sender<Vec<super::SyncReport>> },
+    Pause { sync: String, reply: oneshot::Sender<bool> },
+    Resume { sync: String, reply: oneshot::Sender<bool> },
+    /// The deletes that the brake holds are meant.
+    ReleaseDeletes { sync: String, reply: oneshot::Sender<bool> },
+    /// All dead letters of a sync go back into its queue.
+    RetryDead { sync: String, reply: oneshot::Sender<Option<usize>> },
+}
+
+/// Why the engine can't go on. Nothing was acknowledged that is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the store can't be written: {0}")]
+    Store(#[from] ApplyError),
+    #[error("the store can't be read: {0}")]
+    Read(#[from] tidegate_store::ReadError),
+}
+
+/// Rounds of one direction that may run at once.
+const ROUNDS_MAX: usize = 4;
+/// How long a change waits for company where calls cost: by lane.
+const HOLD_MS: [u64; 3] = [0, 50, 500];
+/// Rows that are captured before others get a turn.
+const CAPTURE_ROWS: usize = 500;
+
+struct Halt {
+    until_ms: u64,
+    reason: Reason,
+    person: bool,
+}
+
+pub(super) struct Sync {
+    pub running: Arc<Running>,
+    pub record: SyncRecord,
+    pub counts: Counts,
+    pub queue: Queue,
+    brake: Brake,
+    pub flow: Arc<Flow>,
+    rounds: Sides<usize>,
+    /// By target side.
+    halted: Sides<Option<Halt>>,
+    pull_failure: Sides<Option<Reason>>,
+    touched: Touched,
+    pub tally: Tally,
+}
+
+/// A stream's objects, by name.
+pub(super) struct StreamSources {
+    pub name: String,
+    pub kind: StreamKind,
+    pub sources: Vec<Source>,
+}
+
+pub(super) struct Engine {
+    host: Host,
+    syncs: Vec<Sync>,
+    streams: Vec<StreamSources>,
+    rounds: TaskTracker,
+    stopping: bool,
+}
+
+impl Sync {
+    /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6).
+    pub(super) async fn recover(host: &Host, running: Arc<Running>, record: SyncRecord) -> Result<Self, EngineError> {
+        let id = running.id;
+        let now_ms = host.clock.now().mono_ms;
+        let base = Committed(host.store.clone());
+        for page in scan(&host.store, Room::Intent, &running)? {
+            let mut ledger = Ledger::new(&base, id);
+            for (link, _) in page {
+                settle::recover(&mut ledger, link)?;
+            }
+            records::commit(&host.store, ledger.into_changes()).await?;
+        }
+        let mut queue = Queue::new(running.model.spec.queue_max);
+        for page in scan(&host.store, Room::Entry, &running)? {
+            for (link, bytes) in page {
+                let entry: Entry = decode("queue entry", &bytes)?;
+                queue.offer(link, entry.source(), entry.lane, now_ms);
+            }
+        }
+        let counts = records::load_counts(&host.store, id)?;
+        let brake = Brake::new(running.model.spec.brake, record.braked);
+        Ok(Self {
+            running,
+            record,
+            counts,
+            queue,
+            brake,
+            flow: Arc::default(),
+            rounds: Sides::default(),
+            halted: Sides::default(),
+            pull_failure: Sides::default(),
+            touched: Touched::default(),
+            tally: Tally::default(),
+        })
+    }
+
+    fn refresh_flow(&self) {
+        self.flow.set(self.record.paused, self.queue.room());
+    }
+
+    /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
+    fn round_rows(&self, target: Side) -> usize {
+        let methods = &self.running.endpoints[target].plugin.manifest().methods;
+        let widest = methods.iter().filter(|method| method.kind == MethodKind::Interactive);
+        2 * widest.map(|method| method.rows_max as usize).max().unwrap_or(1)
+    }
+}
+
+type Rows = Vec<(LinkId, Vec<u8>)>;
+
+/// A room of a sync in pages.
+fn scan(store: &Store, room: Room, running: &Running) -> Result<Vec<Rows>, EngineError> {
+    const PAGE: usize = 1_000;
+    let mut pages = Vec::new();
+    let mut from = prefix(room, running.id);
+    let mut end = from.clone();
+    if let Some(last) = end.last_mut() {
+        // Sync numbers stay far below 65,535, so that the next prefix is one step away.
+        *last = last.saturating_add(1);
+    }
+    loop {
+        let found = store.scan(from.clone()..end.clone(), PAGE)?;
+        let Some((last, _)) = found.last() else {
+            return Ok(pages);
+        };
+        from = last.clone();
+        from.push(0);
+        pages.push(found.into_iter().filter_map(|(key, value)| Some((key_link(&key)?, value))).collect());
+    }
+}
+
+impl Engine {
+    pub(super) fn new(host: Host, syncs: Vec<Sync>, streams: Vec<StreamSources>) -> Self {
+        Self { host, syncs, streams, rounds: TaskTracker::new(), stopping: false }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        cancel: CancellationToken,
+    ) -> Result<(), EngineError> {
+        for sync in &self.syncs {
+            sync.refresh_flow();
+        }
+        loop {
+            let due_ms = self.dispatch();
+            if self.stopping && self.rounds.is_empty() && events.is_empty() {
+                return Ok(());
+            }
+            let clock = self.host.clock.clone();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled(), if !self.stopping => {
+                    self.stopping = true;
+                    self.rounds.close();
+                }
+                event = events.recv() => {
+                    if let Some(event) = event {
+                        self.handle(event).await?;
+                    }
+                    // What arrived meanwhile is taken in before the next round is chosen.
+                    while let Ok(event) = events.try_recv() {
+                        self.handle(event).await?;
+                    }
+                }
+                () = clock.sleep_until(due_ms.unwrap_or(u64::MAX)), if due_ms.is_some() => {}
+                () = self.rounds.wait(), if self.stopping && !self.rounds.is_empty() => {}
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), EngineError> {
+        match event {
+            Event::Page { stream, mark, cursor, page, reply } => {
+                let seq = self.page(stream, mark, cursor, page).await?;
+                // The stream may have been cancelled; the page is kept all the same.
+                reply.send(seq).ok();
+            }
+            Event::Settle { sync, settled } => self.settle(sync, settled).await?,
+            Event::Admit { sync, deletes, reply } => {
+                let admitted = self.admit(sync, deletes).await?;
+                reply.send(admitted).ok();
+            }
+            Event::Reached { sync, side } => self.syncs[sync].halted[side] = None,
+            Event::Failed { sync, side, reason, halted, wait_ms } => {
+                let until_ms = self.host.clock.now().mono_ms + wait_ms;
+                tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, wait_ms, "{}", reason.message);
+                self.syncs[sync].halted[side] = Some(Halt { until_ms, reason, person: halted });
+            }
+            Event::PullFailed { sync, side, reason } => {
+                tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);
+                self.syncs[sync].pull_failure[side] = Some(reason);
+            }
+            Event::RoundEnded { sync, source } => self.syncs[sync].rounds[source] -= 1,
+            Event::Broken(error) => return Err(error.into()),
+            Event::Command(command) => self.command(command).await?,
+        }
+        Ok(())
+    }
+
+    // ---- capture ---------------------------------------------------------------------------
+
+    async fn page(&mut self, stream: usize, mark: u64, cursor: Cursor, page: Page) -> Result<Seq, EngineError> {
+        if let Some(gap) = &page.gap {
+            tracing::warn!(stream = %self.streams[stream].name, "changes may have been missed: {gap}");
+        }
+        let now_us = self.host.clock.now().wall_us;
+        for alias in &page.aliases {
+            let Some(source) = self.source(stream, &alias.object) else { continue };
+            let (index, side) = (source.sync, source.side);
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[index];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let stamps = Stamps { committed_us: None, seen_us: now_us };
+            let lane = sync.running.model.spec.lane;
+            let captured = rename(&mut ledger, side, &alias.old, &alias.new, lane, stamps)?;
+            self.commit_captured(index, ledger, &[captured]).await?;
+        }
+        for set in &page.changes {
+            if let Some(source) = self.source(stream, &set.object).cloned() {
+                self.syncs[source.sync].pull_failure[source.side] = None;
+                self.changes(stream, &source, set, mark, now_us).await?;
+            }
+        }
+        for source in self.streams[stream].sources.clone() {
+            self.syncs[source.sync].pull_failure[source.side] = None;
+        }
+        // Last, so that a crash before it only repeats the page.
+        let mut changes = Changes::new();
+        changes.insert(records::cursor_key(&self.streams[stream].name), Some(encode(&cursor)));
+        Ok(records::commit(&self.host.store, changes).await?)
+    }
+
+    fn source(&self, stream: usize, object: &str) -> Option<&Source> {
+        self.streams[stream].sources.iter().find(|source| source.selection.object == object)
+    }
+
+    async fn changes(
+        &mut self,
+        stream: usize,
+        source: &Source,
+        set: &ChangeSet,
+        mark: u64,
+        now_us: i64,
+    ) -> Result<(), EngineError> {
+        let side = source.side;
+        let model = self.syncs[source.sync].running.model.clone();
+        let lane = match self.streams[stream].kind {
+            StreamKind::Snapshot => Lane::Backfill,
+            StreamKind::Changes => model.spec.lane,
+        };
+        let columns: Vec<_> = model
+            .columns(side, &set.batch)
+            .into_iter()
+            .map(|field| field.filter(|field| model.is_mapped(side, *field)))
+            .collect();
+        let key = model.key(side).and_then(|field| set.batch.column(model.name(side, field)));
+        let mut row = 0;
+        while row < set.ids.len() {
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[source.sync];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let mut counter = Counter(sync.counts.last_link);
+            let mut captured = Vec::new();
+            let (queue, touched, intents, id) = (&sync.queue, &sync.touched, &self.host.intents, sync.running.id);
+            let standing = |link: LinkId| {
+                let in_flight = queue.is_in_flight(link);
+                let writing = in_flight && intents.writing(id, link).is_none_or(|target| target == side);
+                Standing { in_flight, touched: writing || touched.since(link, side, mark) }
+            };
+            while row < set.ids.len() && captured.len() < CAPTURE_ROWS && ledger.bytes() < records::SLICE_BYTES {
+                let Some(kind) = set.kinds.get(row).copied().and_then(ChangeKind::from_byte) else {
+                    row += 1;
+                    continue;
+                };
+                let committed = set.committed.get(row).copied().filter(|at| *at != COMMITTED_UNKNOWN);
+                let observation = Observation {
+                    side,
+                    id: set.ids.text(row),
+                    kind,
+                    version: set.versions.text(row),
+                    stamps: Stamps { committed_us: committed, seen_us: now_us },
+                    values: model.row(side, &set.batch, &columns, row),
+                    key: key.and_then(|column| match column.cell(row) {
+                        Cell::Text(text) | Cell::Decimal(text) => Some(text),
+                        _ => None,
+                    }),
+                };
+                captured.push(capture(&mut ledger, &model, observation, lane, &mut counter, &standing)?);
+                row += 1;
+            }
+            sync.counts.last_link = counter.0;
+            self.commit_captured(source.sync, ledger, &captured).await?;
+            // Between slices the rounds get their turn.
+            self.dispatch();
+        }
+        Ok(())
+    }
+
+    async fn commit_captured(
+        &mut self,
+        index: usize,
+        ledger: Ledger<'_>,
+        captured: &[Captured],
+    ) -> Result<(), EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut offers = Vec::new();
+        for captured in captured {
+            if let Captured::Queued(link) = captured
+                && let Some(entry) = ledger.entry(*link)?
+            {
+                offers.push((*link, entry.source(), entry.lane));
+            }
+        }
+        self.commit(index, ledger).await?;
+        let sync = &mut self.syncs[index];
+        for captured in captured {
+            sync.tally.count(*captured);
+            if let Captured::Cancelled(link) | Captured::Dead(link) = captured {
+                sync.queue.cancel(*link);
+            }
+        }
+        for (link, source, lane) in offers {
+            sync.queue.offer(link, source, lane, now_ms);
+        }
+        sync.refresh_flow();
+        Ok(())
+    }
+
+    /// One transaction, with the sync's counts when they moved.
+    async fn commit(&mut self, index: usize, ledger: Ledger<'_>) -> Result<(), EngineError> {
+        let sync = &mut self.syncs[index];
+        let made = ledger.links_made();
+        let id = ledger.sync();
+        let mut changes = ledger.into_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        sync.counts.links = sync.counts.links.saturating_add_signed(made);
+        changes.insert(records::counts_key(id), Some(encode(&sync.counts)));
+        records::commit(&self.host.store, changes).await?;
+        Ok(())
+    }
+
+    // ---- settle ----------------------------------------------------------------------------
+
+    async fn settle(&mut self, index: usize, settled: Settled) -> Result<(), EngineError> {
+        let mut settled = settled.into_iter();
+        loop {
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[index];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let mut done = Vec::new();
+            while done.len() < CAPTURE_ROWS && ledger.bytes() < records::SLICE_BYTES {
+                let Some((link, settling)) = settled.next() else { break };
+                let after = sync.apply(&mut ledger, &self.host, link, settling)?;
+                done.push((link, after));
+            }
+            if done.is_empty() {
+                self.syncs[index].refresh_flow();
+                return Ok(());
+            }
+            let mut placed = Vec::with_capacity(done.len());
+            for (link, after) in done {
+                let entry = ledger.entry(link)?;
+                placed.push((link, after, entry.map(|entry| (entry.source(), entry.lane))));
+            }
+            self.commit(index, ledger).await?;
+            let now_ms = self.host.clock.now().mono_ms;
+            let sync = &mut self.syncs[index];
+            for (link, after, place) in placed {
+                match (after, place) {
+                    (After::Later(wait_ms), Some((source, lane))) => {
+                        sync.queue.postpone(link, source, lane, now_ms + wait_ms);
+                    }
+                    (After::Held, Some((source, lane))) => sync.queue.hold(link, source, lane),
+                    (After::Left(Left::Again), place) => sync.queue.finish(link, place, now_ms),
+                    _ => sync.queue.finish(link, None, now_ms),
+                }
+            }
+        }
+    }
+
+    async fn admit(&mut self, index: usize, deletes: usize) -> Result<usize, EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let sync = &mut self.syncs[index];
+        let was_on = sync.brake.is_on();
+        let admitted = sync.brake.admit(deletes, sync.counts.links, now_ms);
+        if sync.brake.is_on() && !was_on {
+            let name = sync.running.model.spec.name.clone();
+            tracing::error!(sync = %name, "too many deletes at once: they are held until a person releases them");
+            sync.record.braked = true;
+            self.save(index).await?;
+        }
+        Ok(admitted)
+    }
+
+    async fn save(&mut self, index: usize) -> Result<(), EngineError> {
+        let sync = &self.syncs[index];
+        let mut changes = Changes::new();
+        records::put_sync(&self.host.store, &mut changes, &sync.running.model.spec.name, &sync.record)?;
+        records::commit(&self.host.store, changes).await?;
+        Ok(())
+    }
+
+    // ---- dispatch --------------------------------------------------------------------------
+
+    /// Starts every round that may start now. Returns when to look again.
+    fn dispatch(&mut self) -> Option<u64> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut due_ms = None;
+        let mut later = |at_ms: u64| {
+            due_ms = Some(due_ms.map_or(at_ms, |due: u64| due.min(at_ms)));
+        };
+        for index in 0..self.syncs.len() {
+            self.syncs[index].queue.wake(now_ms);
+            if let Some(at_ms) = self.syncs[index].queue.due_ms() {
+                later(at_ms);
+            }
+            if self.stopping || self.syncs[index].record.paused {
+                continue;
+            }
+            for source in Side::BOTH {
+                while let Some(start) = self.startable(index, source, now_ms) {
+                    match start {
+                        Ok(lane) => self.start_round(index, source, lane),
+                        Err(at_ms) => {
+                            later(at_ms);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        due_ms
+    }
+
+    /// The lane to start a round in, or when to ask again; `None` until something else happens.
+    fn startable(&self, index: usize, source: Side, now_ms: u64) -> Option<Result<Lane, u64>> {
+        let sync = &self.syncs[index];
+        let lane = sync.queue.urgent(source)?;
+        if sync.rounds[source] >= ROUNDS_MAX {
+            return None;
+        }
+        let target = source.other();
+        if let Some(halt) = &sync.halted[target]
+            && halt.until_ms > now_ms
+        {
+            return Some(Err(halt.until_ms));
+        }
+        let endpoint = &sync.running.endpoints[target];
+        let (ready, since_ms) = sync.queue.ready(source, lane)?;
+        let costs = !endpoint.plugin.manifest().pools.is_empty();
+        let hold_ms = since_ms + HOLD_MS[lane as usize];
+        if costs && ready < sync.round_rows(target) && hold_ms > now_ms {
+            return Some(Err(hold_ms));
+        }
+        match endpoint.gateway.readiness(lane, 1) {
+            Readiness::Now => Some(Ok(lane)),
+            Readiness::At { mono_ms, .. } => Some(Err(mono_ms.max(now_ms + 1))),
+        }
+    }
+
+    fn start_round(&mut self, index: usize, source: Side, lane: Lane) {
+        let now = self.host.clock.now();
+        let sync = &mut self.syncs[index];
+        let rows = sync.round_rows(source.other());
+        let links = sync.queue.take(source, lane, rows);
+        if links.is_empty() {
+            return;
+        }
+        sync.rounds[source] += 1;
+        let round = Round {
+            host: self.host.clone(),
+            running: sync.running.clone(),
+            source,
+            lane,
+            now_us: now.wall_us,
+            seed: self.host.random(),
+        };
+        self.rounds.spawn(round.run(links).boxed());
+    }
+
+    // ---- people ----------------------------------------------------------------------------
+
+    async fn command(&mut self, command: Command) -> Result<(), EngineError> {
+        match command {
+            Command::Status { reply } => {
+                let mut reports = Vec::with_capacity(self.syncs.len());
+                for sync in &self.syncs {
+                    reports.push(self.report(sync)?);
+                }
+                reply.send(reports).ok();
+            }
+            Command::Pause { sync, reply } => {
+                let done = self.set_paused(&sync, true).await?;
+                reply.send(done).ok();
+            }
+            Command::Resume { sync, reply } => {
+                let done = self.set_paused(&sync, false).await?;
+                reply.send(done).ok();
+            }
+            Command::ReleaseDeletes { sync, reply } => {
+                let done = self.release_deletes(&sync).await?;
+                reply.send(done).ok();
+            }
+            Command::RetryDead { sync, reply } => {
+                let done = self.retry_dead(&sync).await?;
+                reply.send(done).ok();
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.syncs.iter().position(|sync| &*sync.running.model.spec.name == name)
+    }
+
+    async fn set_paused(&mut self, name: &str, paused: bool) -> Result<bool, EngineError> {
+        let Some(index) = self.named(name) else { return Ok(false) };
+        self.syncs[index].record.paused = paused;
+        self.syncs[index].refresh_flow();
+        self.save(index).await?;
+        Ok(true)
+    }
+
+    async fn release_deletes(&mut self, name: &str) -> Result<bool, EngineError> {
+        let Some(index) = self.named(name) else { return Ok(false) };
+        let now_ms = self.host.clock.now().mono_ms;
+        let sync = &mut self.syncs[index];
+        sync.brake.release();
+        sync.record.braked = false;
+        sync.queue.release_held(now_ms);
+        self.save(index).await?;
+        Ok(true)
+    }
+
+    async fn retry_dead(&mut self, name: &str) -> Result<Option<usize>, EngineError> {
+        let Some(index) = self.named(name) else { return Ok(None) };
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut revived = 0;
+        for page in scan(&self.host.store, Room::Dead, &self.syncs[index].running)? {
+            let base = Committed(self.host.store.clone());
+            let mut ledger = Ledger::new(&base, self.syncs[index].running.id);
+            let mut offers = Vec::new();
+            for (link, _) in page {
+                if settle::revived(&mut ledger, link)? == Left::Again
+                    && let Some(entry) = ledger.entry(link)?
+                {
+                    offers.push((link, entry.source(), entry.lane));
+                }
+            }
+            self.commit(index, ledger).await?;
+            revived += offers.len();
+            for (link, source, lane) in offers {
+                self.syncs[index].queue.offer(link, source, lane, now_ms);
+            }
+        }
+        Ok(Some(revived))
+    }
+
+    fn report(&self, sync: &Sync) -> Result<super::SyncReport, EngineError> {
+        let dead: HashMap<String, usize> = scan(&self.host.store, Room::Dead, &sync.running)?
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, bytes)| decode::<tidegate_core::record::DeadLetter>("dead letter", &bytes).ok())
+            .fold(HashMap::new(), |mut by_code, letter| {
+                *by_code.entry(letter.reason.code).or_default() += 1;
+                by_code
+            });
+        let now_ms = self.host.clock.now().mono_ms;
+        let halted = Side::BOTH.into_iter().find_map(|side| {
+            let halt = sync.halted[side].as_ref().filter(|halt| halt.person || halt.until_ms > now_ms)?;
+            Some(format!("{side}: {}: {}", halt.reason.code, halt.reason.message))
+        });
+        let deaf = Side::BOTH.into_iter().find_map(|side| {
+            let reason = sync.pull_failure[side].as_ref()?;
+            Some(format!("{side}: {}: {}", reason.code, reason.message))
+        });
+        Ok(super::SyncReport {
+            name: sync.running.model.spec.name.to_string(),
+            paused: sync.record.paused,
+            deletes_held: sync.brake.is_on(),
+            trouble: halted.or(deaf),
+            links: sync.counts.links,
+            depth: sync.queue.depth(),
+            dead,
+            tally: sync.tally.snapshot(),
+        })
+    }
+}
+
+/// Where a settled record goes.
+enum After {
+    Left(Left),
+    Later(u64),
+    Held,
+}
+
+impl Sync {
+    fn apply(
+        &mut self,
+        ledger: &mut Ledger<'_>,
+        host: &Host,
+        link: LinkId,
+        settling: Settling,
+    ) -> Result<After, LedgerError> {
+        let model = self.running.model.clone();
+        let now_us = host.clock.now().wall_us;
+        Ok(After::Left(match settling {
+            Settling::Missing => Left::Nothing,
+            Settling::Agreed { generation, prints } => {
+                settle::agreed(ledger, &model, link, generation, &prints)?
+            }
+            Settling::Forget { generation } => settle::forget(ledger, link, generation, now_us)?,
+            Settling::Detach { side } => settle::detach(ledger, link, side, now_us)?,
+            Settling::Dead { generation, reason } => {
+                tracing::warn!(sync = %model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
+                settle::buried(ledger, link, generation, reason, now_us)?
+            }
+            Settling::Written { write, outcome, after } => {
+                self.touched.note(link, write.target, &host.marks);
+                self.tally.written(&write, now_us);
+                settle::written(ledger, &model, link, &write, &outcome, after.as_deref(), now_us)?
+            }
+            Settling::Unknown { sent } => {
+                self.touched.note(link, sent.target, &host.marks);
+                settle::unknown(ledger, link, sent)?
+            }
+            Settling::ReadFirst { side } => settle::read_first(ledger, link, side)?,
+            Settling::Observed { side, found } => {
+                self.touched.note(link, side, &host.marks);
+                settle::observed(ledger, &model, link, side, found, now_us)?
+            }
+            Settling::Postponed { wait_ms, counts } => {
+                settle::postponed(ledger, link, counts)?;
+                return Ok(After::Later(wait_ms));
+            }
+            Settling::Held => return Ok(After::Held),
+        }))
+    }
+}

@@ -1,0 +1,121 @@
+//! The syncs' state in the store: where it stands, and how it is read and written.
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::ledger::{Base, Changes, LedgerError, SyncId, decode, encode};
+use tidegate_core::model::FieldTable;
+use tidegate_core::record::Sides;
+use tidegate_store::{Batch, Seq, Store};
+
+/// Records are committed in slices of about this size, well below what the store takes at once.
+pub(super) const SLICE_BYTES: usize = 384 * 1024;
+
+const SYNC: u8 = b's';
+const COUNTS: u8 = b'n';
+const CURSOR: u8 = b'c';
+const IDENTITY: u8 = b'e';
+const SYNCS: &[u8] = b"S";
+
+/// The store as decisions see it.
+pub(super) struct Committed(pub(super) Store);
+
+impl Base for Committed {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.0.get(key).map_err(|error| LedgerError::Base(Box::new(error)))
+    }
+}
+
+/// What is kept of a sync itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct SyncRecord {
+    pub id: u16,
+    pub tables: Sides<FieldTable>,
+    /// The delete brake is on until a person releases it.
+    pub braked: bool,
+    /// A person paused it.
+    pub paused: bool,
+}
+
+/// Numbers that change with every batch of new links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub last_link: u64,
+    pub links: u64,
+}
+
+/// Where a stream goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub position: Option<Vec<u8>>,
+    /// A snapshot that has been read to its end.
+    pub done: bool,
+    /// The fields that it reads; a snapshot with others is read again.
+    pub fields: Vec<String>,
+}
+
+fn key(room: u8, name: &str) -> Vec<u8> {
+    let mut key = vec![room];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+fn load<T: serde::de::DeserializeOwned>(store: &Store, what: &'static str, key: &[u8]) -> Result<Option<T>, LedgerError> {
+    store
+        .get(key)
+        .map_err(|error| LedgerError::Base(Box::new(error)))?
+        .map(|bytes| decode(what, &bytes))
+        .transpose()
+}
+
+pub(super) fn counts_key(sync: SyncId) -> Vec<u8> {
+    let mut key = vec![COUNTS];
+    key.extend_from_slice(&sync.0.to_be_bytes());
+    key
+}
+
+pub(super) fn cursor_key(stream: &str) -> Vec<u8> {
+    key(CURSOR, stream)
+}
+
+pub(super) fn load_counts(store: &Store, sync: SyncId) -> Result<Counts, LedgerError> {
+    Ok(load(store, "count", &counts_key(sync))?.unwrap_or_default())
+}
+
+pub(super) fn load_cursor(store: &Store, stream: &str) -> Result<Cursor, LedgerError> {
+    Ok(load(store, "cursor", &cursor_key(stream))?.unwrap_or_default())
+}
+
+pub(super) fn load_identity(store: &Store, endpoint: &str) -> Result<Option<String>, LedgerError> {
+    load(store, "identity", &key(IDENTITY, endpoint))
+}
+
+pub(super) fn put_identity(changes: &mut Changes, endpoint: &str, identity: &str) {
+    changes.insert(key(IDENTITY, endpoint), Some(encode(&identity)));
+}
+
+/// The sync's record, or a new one with the next free number.
+pub(super) fn load_sync(store: &Store, name: &str) -> Result<SyncRecord, LedgerError> {
+    if let Some(record) = load(store, "sync", &key(SYNC, name))? {
+        return Ok(record);
+    }
+    let taken: u16 = load(store, "sync count", SYNCS)?.unwrap_or_default();
+    Ok(SyncRecord { id: taken + 1, ..SyncRecord::default() })
+}
+
+pub(super) fn put_sync(store: &Store, changes: &mut Changes, name: &str, record: &SyncRecord) -> Result<(), LedgerError> {
+    let taken: u16 = load(store, "sync count", SYNCS)?.unwrap_or_default();
+    changes.insert(SYNCS.to_vec(), Some(encode(&taken.max(record.id))));
+    changes.insert(key(SYNC, name), Some(encode(record)));
+    Ok(())
+}
+
+/// One transaction.
+pub(super) async fn commit(store: &Store, changes: Changes) -> Result<Seq, tidegate_store::ApplyError> {
+    let mut batch = Batch::default();
+    for (key, value) in changes {
+        match value {
+            Some(value) => batch.puts.push((key, value)),
+            None => batch.deletes.push(key),
+        }
+    }
+    store.apply(batch).await
+}

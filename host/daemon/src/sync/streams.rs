@@ -1,0 +1,270 @@
+//! Streams: each reads one position of an endpoint and hands its pages to the engine.
+//!
+//! A stream passes a cursor on only when everything up to it is on disk (invariant 1), stops while its syncs'
+//! queues are full (invariant 8), and comes back when the source is heard to commit, when the page said so,
+//! or after the manifest's interval.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tidegate_core::pace::Lane;
+use tidegate_core::plugin::{ChangeStream, ConnectorContext, Page, Selection, StreamKind};
+use tidegate_core::sync::Side;
+use tidegate_core::verdict::{CallVerdict, backoff_ms};
+use tidegate_gateway::Call;
+use tidegate_sandbox::CallError;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{Event, Host};
+use super::records::{Cursor, load_cursor};
+use super::{Endpoint, failure};
+
+/// What holds a sync's streams back.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    paused: AtomicBool,
+    room: AtomicUsize,
+    changed: Notify,
+}
+
+impl Flow {
+    pub(super) fn set(&self, paused: bool, room: usize) {
+        let was_paused = self.paused.swap(paused, Ordering::Relaxed);
+        let had_room = self.room.swap(room, Ordering::Relaxed);
+        if was_paused != paused || (had_room == 0) != (room == 0) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn room(&self) -> usize {
+        if self.paused.load(Ordering::Relaxed) { 0 } else { self.room.load(Ordering::Relaxed) }
+    }
+}
+
+/// One object of a stream.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub sync: usize,
+    pub side: Side,
+    pub selection: Selection,
+    pub flow: Arc<Flow>,
+}
+
+pub(super) struct Stream {
+    /// Names it in the store: endpoint, kind and object.
+    pub name: String,
+    pub index: usize,
+    pub endpoint: Arc<Endpoint>,
+    pub kind: StreamKind,
+    pub sources: Vec<Source>,
+    pub host: Host,
+    pub cancel: CancellationToken,
+    /// For a snapshot: waits until the changes from now on are being kept.
+    pub after: Option<watch::Receiver<bool>>,
+    /// Told once the first page of changes is in.
+    pub begun: Option<watch::Sender<bool>>,
+}
+
+/// Fewer rows than this are not worth a call while a queue is nearly full.
+const ROOM_MIN: usize = 16;
+
+impl Stream {
+    pub(super) async fn run(self) {
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.read() => {}
+        }
+    }
+
+    async fn read(&self) {
+        if let Some(after) = &self.after
+            && after.clone().wait_for(|begun| *begun).await.is_err()
+        {
+            return;
+        }
+        let mut commits = self.endpoint.gateway.commits();
+        let mut failures = 0;
+        loop {
+            let rows_max = self.room().await;
+            let mark = self.host.marks.begin();
+            let pulled = self.pull(rows_max).await;
+            let handed = match pulled {
+                Ok(Some(page)) => self.hand_over(mark, page).await,
+                Ok(None) => {
+                    self.host.marks.end(mark);
+                    return;
+                }
+                Err(error) => Err(error),
+            };
+            self.host.marks.end(mark);
+            if let (Ok(_), Some(begun)) = (&handed, &self.begun) {
+                begun.send_replace(true);
+            }
+            match handed {
+                Ok(Next::Now) => failures = 0,
+                Ok(Next::Done) => return,
+                Ok(Next::In(wait_ms)) => {
+                    failures = 0;
+                    self.wait(wait_ms, &mut commits).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    let wait_ms = self.failed(&error, failures).await;
+                    self.pause(wait_ms).await;
+                }
+            }
+        }
+    }
+
+    /// The rows that all syncs of this stream can take; waits until there are some.
+    async fn room(&self) -> usize {
+        let page = self.page_rows();
+        loop {
+            let mut changed = Vec::new();
+            for source in &self.sources {
+                let mut waiter = Box::pin(source.flow.changed.notified());
+                waiter.as_mut().enable();
+                changed.push(waiter);
+            }
+            let room = self.sources.iter().map(|source| source.flow.room()).min().unwrap_or(0);
+            if room >= ROOM_MIN {
+                return room.min(page);
+            }
+            futures::future::select_all(changed).await;
+        }
+    }
+
+    fn page_rows(&self) -> usize {
+        let capture = self.endpoint.plugin.manifest().capture.as_ref();
+        capture.map_or(200, |capture| capture.page_rows_max as usize)
+    }
+
+    fn interval_ms(&self) -> u64 {
+        let capture = self.endpoint.plugin.manifest().capture.as_ref();
+        capture
+            .and_then(|capture| tidegate_core::time::parse_duration(&capture.interval).ok())
+            .map_or(5_000, |interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn cursor(&self) -> Result<Cursor, CallError> {
+        load_cursor(&self.host.store, &self.name).map_err(|error| {
+            CallError::Contract { code: "cursor-unreadable".into(), message: error.to_string() }
+        })
+    }
+
+    fn fields(&self) -> Vec<String> {
+        let mut fields: Vec<String> =
+            self.sources.iter().flat_map(|source| source.selection.fields.iter().cloned()).collect();
+        fields.sort_unstable();
+        fields
+    }
+
+    /// `None` when a snapshot has been read to its end before.
+    async fn pull(&self, rows_max: usize) -> Result<Option<(Cursor, Page)>, CallError> {
+        let mut cursor = self.cursor()?;
+        if self.kind == StreamKind::Snapshot && cursor.fields != self.fields() {
+            cursor = Cursor::default();
+        }
+        if cursor.done {
+            return Ok(None);
+        }
+        cursor.fields = self.fields();
+        let rows_max = u32::try_from(rows_max).unwrap_or(u32::MAX);
+        let stream = ChangeStream {
+            kind: self.kind,
+            selections: self.sources.iter().map(|source| source.selection.clone()).collect(),
+            cursor: cursor.position.clone(),
+            rows_max,
+        };
+        let lane = if self.kind == StreamKind::Snapshot { Lane::Backfill } else { Lane::Normal };
+        let call = Call {
+            sync: "".into(),
+            function: "pull",
+            lane,
+            // A connector may let its source forget what the cursor says is durable here.
+            may_write: true,
+            tokens: Arc::default(),
+        };
+        let context = ConnectorContext {
+            config: self.endpoint.config.clone(),
+            now: self.host.clock.now().wall_us,
+            rows_max,
+        };
+        let mut pages = self
+            .endpoint
+            .plugin
+            .pull(self.endpoint.gateway.clone(), call, &context, vec![stream])
+            .await?;
+        match pages.pop() {
+            Some(Ok(page)) => Ok(Some((cursor, page))),
+            Some(Err(fault)) => Err(CallError::Fault(fault)),
+            None => Err(CallError::Contract {
+                code: "contract-page-missing".into(),
+                message: format!("{} answered no page for its stream", self.endpoint.name),
+            }),
+        }
+    }
+
+    /// Gives the page to the engine and waits until it is on disk.
+    async fn hand_over(&self, mark: u64, (mut cursor, page): (Cursor, Page)) -> Result<Next, CallError> {
+        let next = match (page.more, page.wait_ms, self.kind) {
+            (true, _, _) => Next::Now,
+            (false, None, StreamKind::Snapshot) => Next::Done,
+            (false, wait_ms, _) => Next::In(wait_ms.map_or(self.interval_ms(), u64::from)),
+        };
+        let moved = cursor.position.as_deref() != Some(&page.cursor);
+        cursor.position = Some(page.cursor.clone());
+        cursor.done = matches!(next, Next::Done);
+        if !moved && !cursor.done && page.changes.is_empty() && page.aliases.is_empty() && page.gap.is_none() {
+            return Ok(next);
+        }
+        let (reply, stored) = oneshot::channel();
+        self.host.send(Event::Page { stream: self.index, mark, cursor, page, reply }).await;
+        let stopped = || CallError::Fault(tidegate_core::plugin::Fault::new(
+            tidegate_core::plugin::FaultKind::Transient,
+            "stopping",
+            "the host is stopping",
+        ));
+        let seq = stored.await.map_err(|_| stopped())?;
+        self.host.store.durable(seq).await.map_err(|_| stopped())?;
+        Ok(next)
+    }
+
+    async fn failed(&self, error: &CallError, failures: u32) -> u64 {
+        let random = self.host.random();
+        let wait_ms = match failure::verdict(error, random) {
+            CallVerdict::Halt { wait_ms } => wait_ms,
+            CallVerdict::Wait { wait_ms } => wait_ms.max(backoff_ms(failures, random)),
+            CallVerdict::Bisect => backoff_ms(failures, random),
+        };
+        let reason = failure::reason(error, None);
+        for source in &self.sources {
+            let event = Event::PullFailed { sync: source.sync, side: source.side, reason: reason.clone() };
+            self.host.send(event).await;
+        }
+        wait_ms
+    }
+
+    async fn pause(&self, wait_ms: u64) {
+        let until_ms = self.host.clock.now().mono_ms.saturating_add(wait_ms);
+        self.host.clock.sleep_until(until_ms).await;
+    }
+
+    async fn wait(&self, wait_ms: u64, commits: &mut Option<watch::Receiver<u64>>) {
+        match commits {
+            Some(commits) => tokio::select! {
+                () = self.pause(wait_ms) => {}
+                Ok(()) = commits.changed() => {}
+            },
+            None => self.pause(wait_ms).await,
+        }
+    }
+}
+
+enum Next {
+    Now,
+    In(u64),
+    Done,
+}
