@@ -100,6 +100,7 @@ pub struct Ledger<'a> {
     changes: Changes,
     bytes: usize,
     links_made: i64,
+    woken: Vec<LinkId>,
 }
 
 impl<'a> Ledger<'a> {
@@ -110,12 +111,22 @@ impl<'a> Ledger<'a> {
             changes: Changes::new(),
             bytes: 0,
             links_made: 0,
+            woken: Vec::new(),
         }
     }
 
     /// Roughly what a transaction of these changes weighs.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// A record that waits because of what became of another.
+    pub fn wake(&mut self, link: LinkId) {
+        self.woken.push(link);
+    }
+
+    pub fn woken(&self) -> &[LinkId] {
+        &self.woken
     }
 
     /// Links made less links removed.
@@ -165,10 +176,6 @@ impl<'a> Ledger<'a> {
 
     pub fn put_id(&mut self, side: Side, id: &str, reference: IdRef) {
         self.put(id_key(self.sync, side, id), &reference);
-    }
-
-    pub fn remove_id(&mut self, side: Side, id: &str) {
-        self.remove(id_key(self.sync, side, id));
     }
 
     pub fn link(&self, link: LinkId) -> Result<Option<Link>, LedgerError> {

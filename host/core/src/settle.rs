@@ -42,7 +42,7 @@ pub fn written(
         return deleted(ledger, id, &link, now_us);
     }
     count_bounce(model, &mut link, write, now_us);
-    adopt(ledger, &mut link, id, target, &outcome.id, now_us);
+    adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
     agree_on(&mut link, &write.sent);
     link.shadow[target].version = outcome.version.as_str().into();
     ledger.put_link(id, &link);
@@ -145,6 +145,7 @@ fn agree_on(link: &mut Link, sent: &Sent) {
     }
 }
 
+/// The link's record on `side` is `remote` from now on.
 fn adopt(
     ledger: &mut Ledger<'_>,
     link: &mut Link,
@@ -152,9 +153,14 @@ fn adopt(
     side: Side,
     remote: &str,
     now_us: i64,
-) {
+) -> Result<(), LedgerError> {
     if link.ids[side].as_deref() == Some(remote) || remote.is_empty() {
-        return;
+        return Ok(());
+    }
+    if let Some(IdRef::Link(holder)) = ledger.id(side, remote)?
+        && holder != id
+    {
+        take_over(ledger, holder, link, side)?;
     }
     if let Some(old) = link.ids[side].replace(remote.into()) {
         // A page from before must not bring the old one back.
@@ -167,6 +173,40 @@ fn adopt(
         );
     }
     ledger.put_id(side, remote, IdRef::Link(id));
+    Ok(())
+}
+
+/// Another link holds the record that turns out to be this one's: it gives it up, and ends when it has
+/// no other half of its own.
+fn take_over(
+    ledger: &mut Ledger<'_>,
+    holder: LinkId,
+    link: &Link,
+    side: Side,
+) -> Result<(), LedgerError> {
+    let Some(mut other) = ledger.link(holder)? else {
+        return Ok(());
+    };
+    let half = side.other();
+    other.ids[side] = None;
+    if other.ids[half].is_none() || other.ids[half] == link.ids[half] {
+        ledger.remove_link(holder);
+        ledger.remove_entry(holder);
+        ledger.remove_dead(holder);
+        ledger.remove_intent(holder);
+        return Ok(());
+    }
+    other.shadow[side] = crate::record::Shadow::default();
+    ledger.put_link(holder, &other);
+    let mut entry = ledger
+        .entry(holder)?
+        .unwrap_or_else(|| Entry::new(crate::pace::Lane::Normal));
+    entry.pending[side] = None;
+    entry.unread[half] = true;
+    entry.generation = entry.generation.wrapping_add(1);
+    ledger.put_entry(holder, &entry);
+    ledger.wake(holder);
+    Ok(())
 }
 
 fn count_bounce(model: &Model, link: &mut Link, write: &Write, now_us: i64) {
@@ -377,7 +417,7 @@ pub fn observed(
             version,
             values,
         } => {
-            adopt(ledger, &mut link, id, side, &remote, now_us);
+            adopt(ledger, &mut link, id, side, &remote, now_us)?;
             settle_sent(model, &mut link, &mut entry, side, &values);
             entry.pending[side] = if crate::merge::is_echo(model, side, &link, &values) {
                 link.shadow[side].version = version;
@@ -394,7 +434,13 @@ pub fn observed(
         Found::Gone if link.ids[side].is_some() && link.shadow[side].is_empty() => {
             // Only a key said that there was such a record, and it was wrong.
             if let Some(remote) = link.ids[side].take() {
-                ledger.remove_id(side, &remote);
+                ledger.put_id(
+                    side,
+                    &remote,
+                    IdRef::Gone {
+                        at_ms: now_us / 1_000,
+                    },
+                );
             }
             entry.pending[side] = None;
             entry.sent = entry.sent.filter(|sent| sent.target != side);

@@ -5,6 +5,7 @@
 //! - [`config`]: `tidegate.toml`, as written and as meant
 //! - [`assembly`]: from a config to the parts of a host
 //! - [`check`]: everything that is wrong, before anything runs
+//! - [`sync`]: keeps the syncs in step
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -19,4 +20,5 @@ pub mod config;
 pub mod control;
 pub mod logs;
 pub mod status;
+pub mod sync;
 pub mod tasks;
