@@ -54,6 +54,8 @@ pub struct Write {
     /// Of the change that caused it, for the latency.
     pub stamps: Stamps,
     pub lane: Lane,
+    /// Fields that both sides had changed, decided by policy.
+    pub conflicts: u16,
 }
 
 /// Which source sides' rows the mapping must see before [`decide`] can.
@@ -168,6 +170,7 @@ fn after_delete(
         generation: entry.generation,
         stamps: stamps(entry, side),
         lane: entry.lane,
+        conflicts: 0,
     })
 }
 
@@ -212,6 +215,7 @@ fn create(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, target: Si
         generation: entry.generation,
         stamps: stamps(entry, source),
         lane: entry.lane,
+        conflicts: 0,
     })
 }
 
@@ -234,9 +238,10 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
             None => return Decision::Read(source),
         }
     }
-    if let Some(reason) = settle_conflicts(model, entry, &changed, &mut writes) {
-        return Decision::Dead(reason);
-    }
+    let conflicts = match settle_conflicts(model, entry, &changed, &mut writes) {
+        Ok(conflicts) => conflicts,
+        Err(reason) => return Decision::Dead(reason),
+    };
     // A field that is about to be overwritten has not been carried over.
     let consumed = Sides::new(|side| -> Vec<(FieldId, u64)> {
         changed[side]
@@ -274,6 +279,7 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
         generation: entry.generation,
         stamps: stamps(entry, target.other()),
         lane: entry.lane,
+        conflicts,
     })
 }
 
@@ -322,7 +328,8 @@ fn settle_conflicts(
     entry: &Entry,
     changed: &Sides<Prints>,
     writes: &mut Sides<Writes>,
-) -> Option<Reason> {
+) -> Result<u16, Reason> {
+    let mut conflicts = 0;
     let mut decided: Sides<BTreeSet<FieldId>> = Sides::default();
     for target in [Side::Right, Side::Left] {
         let source = target.other();
@@ -333,6 +340,7 @@ fn settle_conflicts(
             .collect();
         for field in contested {
             let answers: Vec<FieldId> = model.fed_by(target, field).collect();
+            conflicts += 1;
             let won = if answers.is_empty() {
                 // A rule that runs one way leaves the target's own change no road back.
                 Some(source)
@@ -343,7 +351,7 @@ fn settle_conflicts(
                 writes[target].remove(&field);
             }
             match won {
-                None => return Some(conflict(model, target, field)),
+                None => return Err(conflict(model, target, field)),
                 Some(won) if won == source => {
                     for answer in &answers {
                         writes[source].remove(answer);
@@ -353,7 +361,7 @@ fn settle_conflicts(
             }
         }
     }
-    None
+    Ok(conflicts)
 }
 
 fn conflict(model: &Model, target: Side, field: FieldId) -> Reason {

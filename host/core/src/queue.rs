@@ -124,6 +124,16 @@ impl Queue {
         Some((queue.len(), queue.front()?.since_ms))
     }
 
+    /// Since when the oldest ready record waits.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        Side::BOTH
+            .into_iter()
+            .flat_map(|side| &self.ready[side])
+            .filter_map(|lane| lane.front())
+            .map(|waiting| waiting.since_ms)
+            .min()
+    }
+
     /// The most urgent lane in which a side has something ready.
     pub fn urgent(&self, source: Side) -> Option<Lane> {
         LANES

@@ -3,7 +3,6 @@
 //! Pages and settled rounds enter as [`Event`]s, each becomes one transaction, and rounds are started where
 //! something is ready and its target can take it. Streams and rounds run beside it and change nothing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -11,14 +10,15 @@ use tidegate_core::batch::Cell;
 use tidegate_core::brake::Brake;
 use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
 use tidegate_core::ledger::{Changes, Ledger, LedgerError, Room, decode, encode, key_link, prefix};
+use tidegate_core::manifest::MethodKind;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, MethodKind, Page, StreamKind};
+use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
 use tidegate_core::queue::Queue;
 use tidegate_core::record::{Entry, LinkId, Reason, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Left};
 use tidegate_core::sync::Side;
 use tidegate_gateway::{Clock, Readiness};
-use tidegate_store::{ApplyError, Seq, Store};
+use tidegate_store::{ApplyError, KeyRange, Seq, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +29,7 @@ use super::records::{self, Committed, Counts, Cursor, SyncRecord};
 use super::round::{Round, Running, Settled, Settling};
 use super::streams::{Flow, Source};
 use super::tally::Tally;
+use crate::status::{Command, CommandError, Done, SyncStatus};
 
 /// What streams and rounds share with the engine.
 #[derive(Clone)]
@@ -49,7 +50,17 @@ impl Host {
         seed: u64,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(256);
-        (Self { store, clock, intents, marks: Arc::default(), seed, events }, received)
+        (
+            Self {
+                store,
+                clock,
+                intents,
+                marks: Arc::default(),
+                seed,
+                events,
+            },
+            received,
+        )
     }
 
     /// To the engine; lost only when it is gone, and then nothing waits for an answer.
@@ -58,33 +69,61 @@ impl Host {
     }
 
     pub(super) fn random(&self) -> u64 {
-        (self.seed ^ self.marks.now()).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
+        (self.seed ^ self.marks.now())
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(31)
     }
 }
 
 pub(super) enum Event {
-    Page { stream: usize, mark: u64, cursor: Cursor, page: Page, reply: oneshot::Sender<Seq> },
-    Settle { sync: usize, settled: Settled },
+    Page {
+        stream: usize,
+        mark: u64,
+        cursor: Cursor,
+        page: Page,
+        reply: oneshot::Sender<Seq>,
+    },
+    Settle {
+        sync: usize,
+        settled: Settled,
+    },
     /// A round asks how many deletes the brake lets through.
-    Admit { sync: usize, deletes: usize, reply: oneshot::Sender<usize> },
+    Admit {
+        sync: usize,
+        deletes: usize,
+        reply: oneshot::Sender<usize>,
+    },
     /// A push was answered.
-    Reached { sync: usize, side: Side },
-    Failed { sync: usize, side: Side, reason: Reason, halted: bool, wait_ms: u64 },
-    PullFailed { sync: usize, side: Side, reason: Reason },
-    RoundEnded { sync: usize, source: Side },
+    Reached {
+        sync: usize,
+        side: Side,
+    },
+    Failed {
+        sync: usize,
+        side: Side,
+        reason: Reason,
+        halted: bool,
+        wait_ms: u64,
+    },
+    PullFailed {
+        sync: usize,
+        side: Side,
+        reason: Reason,
+    },
+    RoundEnded {
+        sync: usize,
+        source: Side,
+    },
     Broken(LedgerError),
-    Command(Command),
-}
-
-/// What a person may ask of a running host.
-pub enum Command {
-    Status { reply: oneshot::Sender<Vec<super::SyncReport>> },
-    Pause { sync: String, reply: oneshot::Sender<bool> },
-    Resume { sync: String, reply: oneshot::Sender<bool> },
-    /// The deletes that the brake holds are meant.
-    ReleaseDeletes { sync: String, reply: oneshot::Sender<bool> },
-    /// All dead letters of a sync go back into its queue.
-    RetryDead { sync: String, reply: oneshot::Sender<Option<usize>> },
+    /// A person wants to know.
+    Status {
+        reply: oneshot::Sender<Vec<SyncStatus>>,
+    },
+    /// A person wants something done.
+    Command {
+        command: Command,
+        reply: oneshot::Sender<Result<Done, CommandError>>,
+    },
 }
 
 /// Why the engine can't go on. Nothing was acknowledged that is not on disk.
@@ -105,10 +144,12 @@ const HOLD_MS: [u64; 3] = [0, 50, 500];
 /// Rows that are captured before others get a turn.
 const CAPTURE_ROWS: usize = 500;
 
-struct Halt {
-    until_ms: u64,
-    reason: Reason,
-    person: bool,
+/// Why nothing is sent to a side for a while.
+pub(super) struct Halt {
+    pub until_ms: u64,
+    pub reason: Reason,
+    /// It will not pass by itself.
+    pub person: bool,
 }
 
 pub(super) struct Sync {
@@ -116,14 +157,16 @@ pub(super) struct Sync {
     pub record: SyncRecord,
     pub counts: Counts,
     pub queue: Queue,
-    brake: Brake,
+    pub brake: Brake,
     pub flow: Arc<Flow>,
     rounds: Sides<usize>,
     /// By target side.
-    halted: Sides<Option<Halt>>,
-    pull_failure: Sides<Option<Reason>>,
+    pub halted: Sides<Option<Halt>>,
+    pub pull_failure: Sides<Option<Reason>>,
     touched: Touched,
     pub tally: Tally,
+    /// Snapshots that are still being read.
+    pub snapshots: usize,
 }
 
 /// A stream's objects, by name.
@@ -134,16 +177,20 @@ pub(super) struct StreamSources {
 }
 
 pub(super) struct Engine {
-    host: Host,
-    syncs: Vec<Sync>,
+    pub(super) host: Host,
+    pub(super) syncs: Vec<Sync>,
     streams: Vec<StreamSources>,
     rounds: TaskTracker,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 impl Sync {
     /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6).
-    pub(super) async fn recover(host: &Host, running: Arc<Running>, record: SyncRecord) -> Result<Self, EngineError> {
+    pub(super) async fn recover(
+        host: &Host,
+        running: Arc<Running>,
+        record: SyncRecord,
+    ) -> Result<Self, EngineError> {
         let id = running.id;
         let now_ms = host.clock.now().mono_ms;
         let base = Committed(host.store.clone());
@@ -175,47 +222,58 @@ impl Sync {
             pull_failure: Sides::default(),
             touched: Touched::default(),
             tally: Tally::default(),
+            snapshots: 0,
         })
     }
 
-    fn refresh_flow(&self) {
+    pub(super) fn refresh_flow(&self) {
         self.flow.set(self.record.paused, self.queue.room());
     }
 
     /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
     fn round_rows(&self, target: Side) -> usize {
         let methods = &self.running.endpoints[target].plugin.manifest().methods;
-        let widest = methods.iter().filter(|method| method.kind == MethodKind::Interactive);
-        2 * widest.map(|method| method.rows_max as usize).max().unwrap_or(1)
+        let widest = methods
+            .iter()
+            .filter(|method| method.kind == MethodKind::Interactive);
+        2 * widest
+            .map(|method| method.rows_max as usize)
+            .max()
+            .unwrap_or(1)
     }
 }
 
-type Rows = Vec<(LinkId, Vec<u8>)>;
+pub(super) type Rows = Vec<(LinkId, Vec<u8>)>;
 
 /// A room of a sync in pages.
-fn scan(store: &Store, room: Room, running: &Running) -> Result<Vec<Rows>, EngineError> {
+pub(super) fn scan(store: &Store, room: Room, running: &Running) -> Result<Vec<Rows>, EngineError> {
     const PAGE: usize = 1_000;
     let mut pages = Vec::new();
-    let mut from = prefix(room, running.id);
-    let mut end = from.clone();
-    if let Some(last) = end.last_mut() {
-        // Sync numbers stay far below 65,535, so that the next prefix is one step away.
-        *last = last.saturating_add(1);
-    }
+    let mut range = KeyRange::prefix(prefix(room, running.id));
     loop {
-        let found = store.scan(from.clone()..end.clone(), PAGE)?;
+        let found = store.scan(&range, PAGE)?;
         let Some((last, _)) = found.last() else {
             return Ok(pages);
         };
-        from = last.clone();
-        from.push(0);
-        pages.push(found.into_iter().filter_map(|(key, value)| Some((key_link(&key)?, value))).collect());
+        range = range.after(last.clone());
+        pages.push(
+            found
+                .into_iter()
+                .filter_map(|(key, value)| Some((key_link(&key)?, value)))
+                .collect(),
+        );
     }
 }
 
 impl Engine {
     pub(super) fn new(host: Host, syncs: Vec<Sync>, streams: Vec<StreamSources>) -> Self {
-        Self { host, syncs, streams, rounds: TaskTracker::new(), stopping: false }
+        Self {
+            host,
+            syncs,
+            streams,
+            rounds: TaskTracker::new(),
+            stopping: false,
+        }
     }
 
     pub(super) async fn run(
@@ -255,21 +313,42 @@ impl Engine {
 
     async fn handle(&mut self, event: Event) -> Result<(), EngineError> {
         match event {
-            Event::Page { stream, mark, cursor, page, reply } => {
+            Event::Page {
+                stream,
+                mark,
+                cursor,
+                page,
+                reply,
+            } => {
                 let seq = self.page(stream, mark, cursor, page).await?;
                 // The stream may have been cancelled; the page is kept all the same.
                 reply.send(seq).ok();
             }
             Event::Settle { sync, settled } => self.settle(sync, settled).await?,
-            Event::Admit { sync, deletes, reply } => {
+            Event::Admit {
+                sync,
+                deletes,
+                reply,
+            } => {
                 let admitted = self.admit(sync, deletes).await?;
                 reply.send(admitted).ok();
             }
             Event::Reached { sync, side } => self.syncs[sync].halted[side] = None,
-            Event::Failed { sync, side, reason, halted, wait_ms } => {
+            Event::Failed {
+                sync,
+                side,
+                reason,
+                halted,
+                wait_ms,
+            } => {
                 let until_ms = self.host.clock.now().mono_ms + wait_ms;
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, wait_ms, "{}", reason.message);
-                self.syncs[sync].halted[side] = Some(Halt { until_ms, reason, person: halted });
+                self.syncs[sync].tally.trouble(&reason);
+                self.syncs[sync].halted[side] = Some(Halt {
+                    until_ms,
+                    reason,
+                    person: halted,
+                });
             }
             Event::PullFailed { sync, side, reason } => {
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);
@@ -277,25 +356,42 @@ impl Engine {
             }
             Event::RoundEnded { sync, source } => self.syncs[sync].rounds[source] -= 1,
             Event::Broken(error) => return Err(error.into()),
-            Event::Command(command) => self.command(command).await?,
+            Event::Status { reply } => {
+                // Whoever asked may be gone.
+                reply.send(self.status()?).ok();
+            }
+            Event::Command { command, reply } => {
+                reply.send(self.command(command).await?).ok();
+            }
         }
         Ok(())
     }
 
     // ---- capture ---------------------------------------------------------------------------
 
-    async fn page(&mut self, stream: usize, mark: u64, cursor: Cursor, page: Page) -> Result<Seq, EngineError> {
+    async fn page(
+        &mut self,
+        stream: usize,
+        mark: u64,
+        cursor: Cursor,
+        page: Page,
+    ) -> Result<Seq, EngineError> {
         if let Some(gap) = &page.gap {
             tracing::warn!(stream = %self.streams[stream].name, "changes may have been missed: {gap}");
         }
         let now_us = self.host.clock.now().wall_us;
         for alias in &page.aliases {
-            let Some(source) = self.source(stream, &alias.object) else { continue };
+            let Some(source) = self.source(stream, &alias.object) else {
+                continue;
+            };
             let (index, side) = (source.sync, source.side);
             let base = Committed(self.host.store.clone());
             let sync = &mut self.syncs[index];
             let mut ledger = Ledger::new(&base, sync.running.id);
-            let stamps = Stamps { committed_us: None, seen_us: now_us };
+            let stamps = Stamps {
+                committed_us: None,
+                seen_us: now_us,
+            };
             let lane = sync.running.model.spec.lane;
             let captured = rename(&mut ledger, side, &alias.old, &alias.new, lane, stamps)?;
             self.commit_captured(index, ledger, &[captured]).await?;
@@ -309,14 +405,26 @@ impl Engine {
         for source in self.streams[stream].sources.clone() {
             self.syncs[source.sync].pull_failure[source.side] = None;
         }
+        if cursor.done {
+            for source in self.streams[stream].sources.clone() {
+                let sync = &mut self.syncs[source.sync];
+                sync.snapshots = sync.snapshots.saturating_sub(1);
+            }
+        }
         // Last, so that a crash before it only repeats the page.
         let mut changes = Changes::new();
-        changes.insert(records::cursor_key(&self.streams[stream].name), Some(encode(&cursor)));
+        changes.insert(
+            records::cursor_key(&self.streams[stream].name),
+            Some(encode(&cursor)),
+        );
         Ok(records::commit(&self.host.store, changes).await?)
     }
 
     fn source(&self, stream: usize, object: &str) -> Option<&Source> {
-        self.streams[stream].sources.iter().find(|source| source.selection.object == object)
+        self.streams[stream]
+            .sources
+            .iter()
+            .find(|source| source.selection.object == object)
     }
 
     async fn changes(
@@ -338,7 +446,9 @@ impl Engine {
             .into_iter()
             .map(|field| field.filter(|field| model.is_mapped(side, *field)))
             .collect();
-        let key = model.key(side).and_then(|field| set.batch.column(model.name(side, field)));
+        let key = model
+            .key(side)
+            .and_then(|field| set.batch.column(model.name(side, field)));
         let mut row = 0;
         while row < set.ids.len() {
             let base = Committed(self.host.store.clone());
@@ -346,31 +456,59 @@ impl Engine {
             let mut ledger = Ledger::new(&base, sync.running.id);
             let mut counter = Counter(sync.counts.last_link);
             let mut captured = Vec::new();
-            let (queue, touched, intents, id) = (&sync.queue, &sync.touched, &self.host.intents, sync.running.id);
+            let (queue, touched, intents, id) = (
+                &sync.queue,
+                &sync.touched,
+                &self.host.intents,
+                sync.running.id,
+            );
             let standing = |link: LinkId| {
                 let in_flight = queue.is_in_flight(link);
-                let writing = in_flight && intents.writing(id, link).is_none_or(|target| target == side);
-                Standing { in_flight, touched: writing || touched.since(link, side, mark) }
+                let writing = in_flight
+                    && intents
+                        .writing(id, link)
+                        .is_none_or(|target| target == side);
+                Standing {
+                    in_flight,
+                    touched: writing || touched.since(link, side, mark),
+                }
             };
-            while row < set.ids.len() && captured.len() < CAPTURE_ROWS && ledger.bytes() < records::SLICE_BYTES {
+            while row < set.ids.len()
+                && captured.len() < CAPTURE_ROWS
+                && ledger.bytes() < records::SLICE_BYTES
+            {
                 let Some(kind) = set.kinds.get(row).copied().and_then(ChangeKind::from_byte) else {
                     row += 1;
                     continue;
                 };
-                let committed = set.committed.get(row).copied().filter(|at| *at != COMMITTED_UNKNOWN);
+                let committed = set
+                    .committed
+                    .get(row)
+                    .copied()
+                    .filter(|at| *at != COMMITTED_UNKNOWN);
                 let observation = Observation {
                     side,
                     id: set.ids.text(row),
                     kind,
                     version: set.versions.text(row),
-                    stamps: Stamps { committed_us: committed, seen_us: now_us },
+                    stamps: Stamps {
+                        committed_us: committed,
+                        seen_us: now_us,
+                    },
                     values: model.row(side, &set.batch, &columns, row),
                     key: key.and_then(|column| match column.cell(row) {
                         Cell::Text(text) | Cell::Decimal(text) => Some(text),
                         _ => None,
                     }),
                 };
-                captured.push(capture(&mut ledger, &model, observation, lane, &mut counter, &standing)?);
+                captured.push(capture(
+                    &mut ledger,
+                    &model,
+                    observation,
+                    lane,
+                    &mut counter,
+                    &standing,
+                )?);
                 row += 1;
             }
             sync.counts.last_link = counter.0;
@@ -412,10 +550,21 @@ impl Engine {
     }
 
     /// One transaction, with the sync's counts when they moved.
-    async fn commit(&mut self, index: usize, ledger: Ledger<'_>) -> Result<(), EngineError> {
+    pub(super) async fn commit(
+        &mut self,
+        index: usize,
+        ledger: Ledger<'_>,
+    ) -> Result<(), EngineError> {
         let sync = &mut self.syncs[index];
         let made = ledger.links_made();
         let id = ledger.sync();
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut woken = Vec::new();
+        for link in ledger.woken() {
+            if let Some(entry) = ledger.entry(*link)? {
+                woken.push((*link, entry.source(), entry.lane));
+            }
+        }
         let mut changes = ledger.into_changes();
         if changes.is_empty() {
             return Ok(());
@@ -423,6 +572,9 @@ impl Engine {
         sync.counts.links = sync.counts.links.saturating_add_signed(made);
         changes.insert(records::counts_key(id), Some(encode(&sync.counts)));
         records::commit(&self.host.store, changes).await?;
+        for (link, source, lane) in woken {
+            self.syncs[index].queue.offer(link, source, lane, now_ms);
+        }
         Ok(())
     }
 
@@ -436,7 +588,9 @@ impl Engine {
             let mut ledger = Ledger::new(&base, sync.running.id);
             let mut done = Vec::new();
             while done.len() < CAPTURE_ROWS && ledger.bytes() < records::SLICE_BYTES {
-                let Some((link, settling)) = settled.next() else { break };
+                let Some((link, settling)) = settled.next() else {
+                    break;
+                };
                 let after = sync.apply(&mut ledger, &self.host, link, settling)?;
                 done.push((link, after));
             }
@@ -479,10 +633,15 @@ impl Engine {
         Ok(admitted)
     }
 
-    async fn save(&mut self, index: usize) -> Result<(), EngineError> {
+    pub(super) async fn save(&mut self, index: usize) -> Result<(), EngineError> {
         let sync = &self.syncs[index];
         let mut changes = Changes::new();
-        records::put_sync(&self.host.store, &mut changes, &sync.running.model.spec.name, &sync.record)?;
+        records::put_sync(
+            &self.host.store,
+            &mut changes,
+            &sync.running.model.spec.name,
+            &sync.record,
+        )?;
         records::commit(&self.host.store, changes).await?;
         Ok(())
     }
@@ -564,114 +723,6 @@ impl Engine {
         };
         self.rounds.spawn(round.run(links).boxed());
     }
-
-    // ---- people ----------------------------------------------------------------------------
-
-    async fn command(&mut self, command: Command) -> Result<(), EngineError> {
-        match command {
-            Command::Status { reply } => {
-                let mut reports = Vec::with_capacity(self.syncs.len());
-                for sync in &self.syncs {
-                    reports.push(self.report(sync)?);
-                }
-                reply.send(reports).ok();
-            }
-            Command::Pause { sync, reply } => {
-                let done = self.set_paused(&sync, true).await?;
-                reply.send(done).ok();
-            }
-            Command::Resume { sync, reply } => {
-                let done = self.set_paused(&sync, false).await?;
-                reply.send(done).ok();
-            }
-            Command::ReleaseDeletes { sync, reply } => {
-                let done = self.release_deletes(&sync).await?;
-                reply.send(done).ok();
-            }
-            Command::RetryDead { sync, reply } => {
-                let done = self.retry_dead(&sync).await?;
-                reply.send(done).ok();
-            }
-        }
-        Ok(())
-    }
-
-    fn named(&self, name: &str) -> Option<usize> {
-        self.syncs.iter().position(|sync| &*sync.running.model.spec.name == name)
-    }
-
-    async fn set_paused(&mut self, name: &str, paused: bool) -> Result<bool, EngineError> {
-        let Some(index) = self.named(name) else { return Ok(false) };
-        self.syncs[index].record.paused = paused;
-        self.syncs[index].refresh_flow();
-        self.save(index).await?;
-        Ok(true)
-    }
-
-    async fn release_deletes(&mut self, name: &str) -> Result<bool, EngineError> {
-        let Some(index) = self.named(name) else { return Ok(false) };
-        let now_ms = self.host.clock.now().mono_ms;
-        let sync = &mut self.syncs[index];
-        sync.brake.release();
-        sync.record.braked = false;
-        sync.queue.release_held(now_ms);
-        self.save(index).await?;
-        Ok(true)
-    }
-
-    async fn retry_dead(&mut self, name: &str) -> Result<Option<usize>, EngineError> {
-        let Some(index) = self.named(name) else { return Ok(None) };
-        let now_ms = self.host.clock.now().mono_ms;
-        let mut revived = 0;
-        for page in scan(&self.host.store, Room::Dead, &self.syncs[index].running)? {
-            let base = Committed(self.host.store.clone());
-            let mut ledger = Ledger::new(&base, self.syncs[index].running.id);
-            let mut offers = Vec::new();
-            for (link, _) in page {
-                if settle::revived(&mut ledger, link)? == Left::Again
-                    && let Some(entry) = ledger.entry(link)?
-                {
-                    offers.push((link, entry.source(), entry.lane));
-                }
-            }
-            self.commit(index, ledger).await?;
-            revived += offers.len();
-            for (link, source, lane) in offers {
-                self.syncs[index].queue.offer(link, source, lane, now_ms);
-            }
-        }
-        Ok(Some(revived))
-    }
-
-    fn report(&self, sync: &Sync) -> Result<super::SyncReport, EngineError> {
-        let dead: HashMap<String, usize> = scan(&self.host.store, Room::Dead, &sync.running)?
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, bytes)| decode::<tidegate_core::record::DeadLetter>("dead letter", &bytes).ok())
-            .fold(HashMap::new(), |mut by_code, letter| {
-                *by_code.entry(letter.reason.code).or_default() += 1;
-                by_code
-            });
-        let now_ms = self.host.clock.now().mono_ms;
-        let halted = Side::BOTH.into_iter().find_map(|side| {
-            let halt = sync.halted[side].as_ref().filter(|halt| halt.person || halt.until_ms > now_ms)?;
-            Some(format!("{side}: {}: {}", halt.reason.code, halt.reason.message))
-        });
-        let deaf = Side::BOTH.into_iter().find_map(|side| {
-            let reason = sync.pull_failure[side].as_ref()?;
-            Some(format!("{side}: {}: {}", reason.code, reason.message))
-        });
-        Ok(super::SyncReport {
-            name: sync.running.model.spec.name.to_string(),
-            paused: sync.record.paused,
-            deletes_held: sync.brake.is_on(),
-            trouble: halted.or(deaf),
-            links: sync.counts.links,
-            depth: sync.queue.depth(),
-            dead,
-            tally: sync.tally.snapshot(),
-        })
-    }
 }
 
 /// Where a settled record goes.
@@ -700,12 +751,25 @@ impl Sync {
             Settling::Detach { side } => settle::detach(ledger, link, side, now_us)?,
             Settling::Dead { generation, reason } => {
                 tracing::warn!(sync = %model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
+                self.tally.trouble(&reason);
                 settle::buried(ledger, link, generation, reason, now_us)?
             }
-            Settling::Written { write, outcome, after } => {
+            Settling::Written {
+                write,
+                outcome,
+                after,
+            } => {
                 self.touched.note(link, write.target, &host.marks);
                 self.tally.written(&write, now_us);
-                settle::written(ledger, &model, link, &write, &outcome, after.as_deref(), now_us)?
+                settle::written(
+                    ledger,
+                    &model,
+                    link,
+                    &write,
+                    &outcome,
+                    after.as_deref(),
+                    now_us,
+                )?
             }
             Settling::Unknown { sent } => {
                 self.touched.note(link, sent.target, &host.marks);

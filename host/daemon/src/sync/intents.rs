@@ -32,7 +32,10 @@ pub struct Intents {
 
 impl Intents {
     pub fn new(store: Store) -> Arc<Self> {
-        Arc::new(Self { store, state: Mutex::default() })
+        Arc::new(Self {
+            store,
+            state: Mutex::default(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -48,19 +51,29 @@ impl Intents {
     pub(super) fn plan<'a>(&self, sync: SyncId, writes: impl Iterator<Item = (LinkId, &'a Sent)>) {
         let mut state = self.state();
         for (link, sent) in writes {
-            let planned = Planned { target: sent.target, sent: encode(sent), intended: false };
+            let planned = Planned {
+                target: sent.target,
+                sent: encode(sent),
+                intended: false,
+            };
             state.planned.insert((sync, link), planned);
         }
     }
 
     /// The side that a record is being written on.
     pub(super) fn writing(&self, sync: SyncId, link: LinkId) -> Option<Side> {
-        self.state().planned.get(&(sync, link)).map(|planned| planned.target)
+        self.state()
+            .planned
+            .get(&(sync, link))
+            .map(|planned| planned.target)
     }
 
     /// A push has ended for this record. True when its write may have left.
     pub(super) fn end(&self, sync: SyncId, link: LinkId) -> bool {
-        self.state().planned.remove(&(sync, link)).is_some_and(|planned| planned.intended)
+        self.state()
+            .planned
+            .remove(&(sync, link))
+            .is_some_and(|planned| planned.intended)
     }
 
     /// What to put on disk for an intent; `Err` when it names a row that no push carries.
@@ -73,7 +86,10 @@ impl Intents {
         for token in &intent.tokens {
             let link = Token(*token).link();
             let Some(planned) = state.planned.get_mut(&(sync, link)) else {
-                return Err(JournalError(format!("row {token} of sync {} is not being pushed", intent.sync)));
+                return Err(JournalError(format!(
+                    "row {token} of sync {} is not being pushed",
+                    intent.sync
+                )));
             };
             planned.intended = true;
             puts.push((link_key(Room::Intent, sync, link), planned.sent.clone()));
@@ -92,10 +108,16 @@ impl Journal for Intents {
             let failed = |error: &dyn std::error::Error| JournalError(error.to_string());
             let seq = self
                 .store
-                .apply(Batch { puts, ..Batch::default() })
+                .apply(Batch {
+                    puts,
+                    ..Batch::default()
+                })
                 .await
                 .map_err(|error| failed(&error))?;
-            self.store.durable(seq).await.map_err(|error| failed(&error))
+            self.store
+                .durable(seq)
+                .await
+                .map_err(|error| failed(&error))
         }
         .boxed()
     }

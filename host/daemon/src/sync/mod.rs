@@ -13,23 +13,23 @@
 //! - [`failure`]: what a failed plugin call means
 //! - [`records`]: where things stand in the store
 //! - [`tally`]: figures
+//! - [`people`]: what people see and ask
 
 mod engine;
 mod failure;
 mod intents;
 mod marks;
+mod people;
 mod records;
 mod round;
 mod start;
 mod streams;
 mod tally;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tidegate_core::plugin::FieldType;
-use tidegate_core::queue::Depth;
 use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::{Clock, Gateway};
 use tidegate_sandbox::Plugin;
@@ -37,10 +37,9 @@ use tidegate_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use engine::{Command, EngineError};
+pub use engine::EngineError;
 pub use intents::Intents;
 pub use start::StartError;
-pub use tally::{Latency, TallyReport, Towards};
 
 use engine::{Engine, Event, Host};
 
@@ -72,24 +71,6 @@ pub struct Assembly {
     pub seed: u64,
 }
 
-/// One sync's state, for people.
-#[derive(Clone, Debug, Serialize)]
-pub struct SyncReport {
-    pub name: String,
-    pub paused: bool,
-    /// The delete brake is on.
-    pub deletes_held: bool,
-    /// What keeps it from going on, by side, code and message.
-    pub trouble: Option<String>,
-    /// Linked records.
-    pub links: u64,
-    #[serde(skip)]
-    pub depth: Depth,
-    /// Dead letters by code.
-    pub dead: HashMap<String, usize>,
-    pub tally: TallyReport,
-}
-
 /// Where the syncs are in their life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -102,15 +83,11 @@ pub enum Stage {
 #[derive(Clone)]
 pub struct Handle {
     host: Host,
+    names: Vec<Arc<str>>,
     stage: watch::Receiver<Stage>,
 }
 
 impl Handle {
-    /// Lost when the syncs have stopped.
-    pub async fn command(&self, command: Command) {
-        self.host.send(Event::Command(command)).await;
-    }
-
     pub fn stage(&self) -> Stage {
         self.stage.borrow().clone()
     }
@@ -126,11 +103,32 @@ pub struct Syncs {
 
 impl Syncs {
     pub fn new(assembly: Assembly) -> (Self, Handle) {
-        let (host, events) =
-            Host::new(assembly.store.clone(), assembly.clock.clone(), assembly.intents.clone(), assembly.seed);
+        let (host, events) = Host::new(
+            assembly.store.clone(),
+            assembly.clock.clone(),
+            assembly.intents.clone(),
+            assembly.seed,
+        );
         let (stage, stages) = watch::channel(Stage::Starting("nothing yet".into()));
-        let handle = Handle { host: host.clone(), stage: stages };
-        (Self { assembly, host, events, stage }, handle)
+        let names = assembly
+            .syncs
+            .iter()
+            .map(|parts| parts.spec.name.clone())
+            .collect();
+        let handle = Handle {
+            host: host.clone(),
+            names,
+            stage: stages,
+        };
+        (
+            Self {
+                assembly,
+                host,
+                events,
+                stage,
+            },
+            handle,
+        )
     }
 
     /// Runs until `cancel`, then finishes the calls in flight and settles them.
@@ -155,5 +153,8 @@ impl Syncs {
 
 /// The fields of one side as the mapping is told of them.
 pub(crate) fn field_types(fields: &[tidegate_core::plugin::Field]) -> Vec<FieldType> {
-    fields.iter().map(tidegate_core::model::field_type).collect()
+    fields
+        .iter()
+        .map(tidegate_core::model::field_type)
+        .collect()
 }

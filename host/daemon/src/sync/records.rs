@@ -20,7 +20,9 @@ pub(super) struct Committed(pub(super) Store);
 
 impl Base for Committed {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.0.get(key).map_err(|error| LedgerError::Base(Box::new(error)))
+        self.0
+            .get(key)
+            .map_err(|error| LedgerError::Base(Box::new(error)))
     }
 }
 
@@ -58,7 +60,11 @@ fn key(room: u8, name: &str) -> Vec<u8> {
     key
 }
 
-fn load<T: serde::de::DeserializeOwned>(store: &Store, what: &'static str, key: &[u8]) -> Result<Option<T>, LedgerError> {
+fn load<T: serde::de::DeserializeOwned>(
+    store: &Store,
+    what: &'static str,
+    key: &[u8],
+) -> Result<Option<T>, LedgerError> {
     store
         .get(key)
         .map_err(|error| LedgerError::Base(Box::new(error)))?
@@ -98,10 +104,18 @@ pub(super) fn load_sync(store: &Store, name: &str) -> Result<SyncRecord, LedgerE
         return Ok(record);
     }
     let taken: u16 = load(store, "sync count", SYNCS)?.unwrap_or_default();
-    Ok(SyncRecord { id: taken + 1, ..SyncRecord::default() })
+    Ok(SyncRecord {
+        id: taken + 1,
+        ..SyncRecord::default()
+    })
 }
 
-pub(super) fn put_sync(store: &Store, changes: &mut Changes, name: &str, record: &SyncRecord) -> Result<(), LedgerError> {
+pub(super) fn put_sync(
+    store: &Store,
+    changes: &mut Changes,
+    name: &str,
+    record: &SyncRecord,
+) -> Result<(), LedgerError> {
     let taken: u16 = load(store, "sync count", SYNCS)?.unwrap_or_default();
     changes.insert(SYNCS.to_vec(), Some(encode(&taken.max(record.id))));
     changes.insert(key(SYNC, name), Some(encode(record)));
@@ -109,7 +123,10 @@ pub(super) fn put_sync(store: &Store, changes: &mut Changes, name: &str, record:
 }
 
 /// One transaction.
-pub(super) async fn commit(store: &Store, changes: Changes) -> Result<Seq, tidegate_store::ApplyError> {
+pub(super) async fn commit(
+    store: &Store,
+    changes: Changes,
+) -> Result<Seq, tidegate_store::ApplyError> {
     let mut batch = Batch::default();
     for (key, value) in changes {
         match value {

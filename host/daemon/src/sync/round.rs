@@ -14,13 +14,13 @@ use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan::{Push, plan};
 use tidegate_core::plugin::{
-    ChangeSet, ConnectorContext, Fault, MappingContext, OperationKind, Outcome, Progress, Selection, Written,
+    ChangeSet, ConnectorContext, Fault, MappingContext, Outcome, Progress, Selection, Written,
 };
 use tidegate_core::record::{Entry, FieldId, Link, LinkId, Pending, Reason, Sent, Sides, Token};
 use tidegate_core::settle::Found;
 use tidegate_core::sync::Side;
 use tidegate_core::value::Value;
-use tidegate_core::verdict::{ATTEMPTS_MAX, CallVerdict, Verdict, backoff_ms, for_fault, for_refusal};
+use tidegate_core::verdict::{ATTEMPTS_MAX, CallVerdict, Verdict, backoff_ms, for_refusal};
 use tidegate_gateway::Call;
 use tidegate_sandbox::{CallError, Plugin};
 use tokio::sync::oneshot;
@@ -47,15 +47,39 @@ pub(super) struct Running {
 pub(super) enum Settling {
     /// Nothing waited after all.
     Missing,
-    Agreed { generation: u32, prints: Sides<Vec<(FieldId, u64)>> },
-    Forget { generation: u32 },
-    Detach { side: Side },
-    Dead { generation: u32, reason: Reason },
-    Written { write: Box<Write>, outcome: Written, after: Option<Fields> },
-    Unknown { sent: Sent },
-    ReadFirst { side: Side },
-    Postponed { wait_ms: u64, counts: bool },
-    Observed { side: Side, found: Found },
+    Agreed {
+        generation: u32,
+        prints: Sides<Vec<(FieldId, u64)>>,
+    },
+    Forget {
+        generation: u32,
+    },
+    Detach {
+        side: Side,
+    },
+    Dead {
+        generation: u32,
+        reason: Reason,
+    },
+    Written {
+        write: Box<Write>,
+        outcome: Written,
+        after: Option<Fields>,
+    },
+    Unknown {
+        sent: Sent,
+    },
+    ReadFirst {
+        side: Side,
+    },
+    Postponed {
+        wait_ms: u64,
+        counts: bool,
+    },
+    Observed {
+        side: Side,
+        found: Found,
+    },
     /// The delete brake is on.
     Held,
 }
@@ -78,7 +102,10 @@ struct Asked {
 
 impl Asked {
     fn dead(&self, reason: Reason) -> Settling {
-        Settling::Dead { generation: self.generation, reason }
+        Settling::Dead {
+            generation: self.generation,
+            reason,
+        }
     }
 }
 
@@ -98,7 +125,12 @@ impl Round {
             // The store can't be read: the engine hears of it and stops.
             self.host.send(Event::Broken(error)).await;
         }
-        self.host.send(Event::RoundEnded { sync: self.running.index, source: self.source }).await;
+        self.host
+            .send(Event::RoundEnded {
+                sync: self.running.index,
+                source: self.source,
+            })
+            .await;
     }
 
     async fn work(&mut self, links: &[LinkId]) -> Result<(), LedgerError> {
@@ -113,15 +145,32 @@ impl Round {
         for item in items {
             attempts.insert(item.id, item.entry.attempts);
             let generation = item.entry.generation;
-            match decide(&self.running.model, &item.link, &item.entry, &item.mapped, self.now_us) {
+            match decide(
+                &self.running.model,
+                &item.link,
+                &item.entry,
+                &item.mapped,
+                self.now_us,
+            ) {
                 Decision::Read(side) => {
-                    reads[side].push((item.link, Asked { id: item.id, generation, remote: Box::default() }));
+                    reads[side].push((
+                        item.link,
+                        Asked {
+                            id: item.id,
+                            generation,
+                            remote: Box::default(),
+                        },
+                    ));
                 }
                 Decision::Write(write) => writes[write.target].push((item.id, write)),
-                Decision::Agree(prints) => settled.push((item.id, Settling::Agreed { generation, prints })),
+                Decision::Agree(prints) => {
+                    settled.push((item.id, Settling::Agreed { generation, prints }))
+                }
                 Decision::Forget => settled.push((item.id, Settling::Forget { generation })),
                 Decision::Detach => settled.push((item.id, detached(&item.entry))),
-                Decision::Dead(reason) => settled.push((item.id, buried(&item, generation, reason, self))),
+                Decision::Dead(reason) => {
+                    settled.push((item.id, buried(&item, generation, reason, self)))
+                }
             }
         }
         for side in Side::BOTH {
@@ -132,14 +181,20 @@ impl Round {
             self.read(side, std::mem::take(&mut reads[side])).await;
         }
         for side in Side::BOTH {
-            self.write(side, std::mem::take(&mut writes[side]), &attempts).await;
+            self.write(side, std::mem::take(&mut writes[side]), &attempts)
+                .await;
         }
         Ok(())
     }
 
     async fn settle(&self, settled: Settled) {
         if !settled.is_empty() {
-            self.host.send(Event::Settle { sync: self.running.index, settled }).await;
+            self.host
+                .send(Event::Settle {
+                    sync: self.running.index,
+                    settled,
+                })
+                .await;
         }
     }
 
@@ -149,7 +204,12 @@ impl Round {
         let mut items = Vec::with_capacity(links.len());
         for id in links {
             match (ledger.link(*id)?, ledger.entry(*id)?) {
-                (Some(link), Some(entry)) => items.push(Item { id: *id, link, entry, mapped: Mapped::default() }),
+                (Some(link), Some(entry)) => items.push(Item {
+                    id: *id,
+                    link,
+                    entry,
+                    mapped: Mapped::default(),
+                }),
                 _ => settled.push((*id, Settling::Missing)),
             }
         }
@@ -233,7 +293,13 @@ impl Round {
             return;
         }
         let (reply, admitted) = oneshot::channel();
-        self.host.send(Event::Admit { sync: self.running.index, deletes, reply }).await;
+        self.host
+            .send(Event::Admit {
+                sync: self.running.index,
+                deletes,
+                reply,
+            })
+            .await;
         let mut room = admitted.await.unwrap_or(0);
         writes.retain(|(id, write)| {
             if !write.sent.delete {
@@ -255,7 +321,11 @@ impl Round {
         let mut by_key = Vec::new();
         let mut settled = Settled::new();
         for (link, mut asked) in wanted {
-            match (&link.ids[side], &link.ids[side.other()], self.running.model.key(side)) {
+            match (
+                &link.ids[side],
+                &link.ids[side.other()],
+                self.running.model.key(side),
+            ) {
                 (Some(remote), _, _) => {
                     asked.remote.clone_from(remote);
                     by_id.push(asked);
@@ -282,7 +352,11 @@ impl Round {
 
     fn page_rows(&self, side: Side) -> usize {
         let manifest = self.running.endpoints[side].plugin.manifest();
-        manifest.capture.as_ref().map_or(200, |capture| capture.page_rows_max as usize).max(1)
+        manifest
+            .capture
+            .as_ref()
+            .map_or(200, |capture| capture.page_rows_max as usize)
+            .max(1)
     }
 
     async fn read_chunk(&self, side: Side, by: Option<FieldId>, chunk: &[Asked]) {
@@ -309,7 +383,18 @@ impl Round {
             Ok(found) => sort_found(model, side, by, chunk, &found),
             Err(error) => {
                 let wait_ms = self.call_failed(side, &error).await;
-                chunk.iter().map(|asked| (asked.id, Settling::Postponed { wait_ms, counts: false })).collect()
+                chunk
+                    .iter()
+                    .map(|asked| {
+                        (
+                            asked.id,
+                            Settling::Postponed {
+                                wait_ms,
+                                counts: false,
+                            },
+                        )
+                    })
+                    .collect()
             }
         };
         self.settle(settled).await;
@@ -317,16 +402,23 @@ impl Round {
 
     // ---- writing ---------------------------------------------------------------------------
 
-    async fn write(&self, target: Side, writes: Vec<(LinkId, Write)>, attempts: &HashMap<LinkId, u32>) {
+    async fn write(
+        &self,
+        target: Side,
+        writes: Vec<(LinkId, Write)>,
+        attempts: &HashMap<LinkId, u32>,
+    ) {
         if writes.is_empty() {
             return;
         }
         let endpoint = &self.running.endpoints[target];
         let methods = &endpoint.plugin.manifest().methods;
         let model = &self.running.model;
-        let (alone, together): (Vec<_>, Vec<_>) = writes
-            .into_iter()
-            .partition(|(id, _)| attempts.get(id).is_some_and(|attempts| *attempts >= ATTEMPTS_ALONE));
+        let (alone, together): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(id, _)| {
+            attempts
+                .get(id)
+                .is_some_and(|attempts| *attempts >= ATTEMPTS_ALONE)
+        });
         let mut pushes = plan(model, target, methods, together);
         for write in alone {
             let mut one = plan(model, target, methods, vec![write]);
@@ -336,10 +428,24 @@ impl Round {
         let refused = pushes
             .refused
             .into_iter()
-            .map(|(id, write, reason)| (id, Settling::Dead { generation: write.generation, reason }))
+            .map(|(id, write, reason)| {
+                (
+                    id,
+                    Settling::Dead {
+                        generation: write.generation,
+                        reason,
+                    },
+                )
+            })
             .collect();
         self.settle(refused).await;
-        join_all(pushes.pushes.into_iter().map(|push| self.push(push, attempts))).await;
+        join_all(
+            pushes
+                .pushes
+                .into_iter()
+                .map(|push| self.push(push, attempts)),
+        )
+        .await;
     }
 
     /// Sends a push, and its halves when one row spoils it.
@@ -348,10 +454,15 @@ impl Round {
         while let Some(push) = todo.pop() {
             let target = push.target;
             let endpoint = &self.running.endpoints[target];
-            self.host
-                .intents
-                .plan(self.running.id, push.rows.iter().map(|(id, write)| (*id, &write.sent)));
-            let tokens: Vec<u64> = push.rows.iter().map(|(id, _)| Token::new(*id, target).0).collect();
+            self.host.intents.plan(
+                self.running.id,
+                push.rows.iter().map(|(id, write)| (*id, &write.sent)),
+            );
+            let tokens: Vec<u64> = push
+                .rows
+                .iter()
+                .map(|(id, _)| Token::new(*id, target).0)
+                .collect();
             let answer = endpoint
                 .plugin
                 .push(
@@ -363,7 +474,12 @@ impl Round {
                 .await;
             let halves = match answer {
                 Ok(progress) => {
-                    self.host.send(Event::Reached { sync: self.running.index, side: target }).await;
+                    self.host
+                        .send(Event::Reached {
+                            sync: self.running.index,
+                            side: target,
+                        })
+                        .await;
                     self.settle(self.outcomes(push, progress, attempts)).await;
                     Vec::new()
                 }
@@ -374,12 +490,20 @@ impl Round {
     }
 
     /// Every row of a push that failed as a whole: unknown when its write may have left.
-    async fn failed(&self, push: Push, error: &CallError, attempts: &HashMap<LinkId, u32>) -> Vec<Push> {
+    async fn failed(
+        &self,
+        push: Push,
+        error: &CallError,
+        attempts: &HashMap<LinkId, u32>,
+    ) -> Vec<Push> {
         let mut settled = Settled::new();
         let mut unsent = Vec::new();
         for (id, write) in push.rows {
             if self.host.intents.end(self.running.id, id) {
-                settled.push((id, self.unknown(write, attempts.get(&id).copied().unwrap_or(0), error)));
+                settled.push((
+                    id,
+                    self.unknown(write, attempts.get(&id).copied().unwrap_or(0), error),
+                ));
             } else {
                 unsent.push((id, write));
             }
@@ -389,18 +513,34 @@ impl Round {
                 let rest = unsent.split_off(unsent.len() / 2);
                 [unsent, rest]
                     .into_iter()
-                    .map(|rows| Push { target: push.target, method: push.method.clone(), calls: push.calls, rows })
+                    .map(|rows| Push {
+                        target: push.target,
+                        method: push.method.clone(),
+                        calls: push.calls,
+                        rows,
+                    })
                     .collect()
             }
             CallVerdict::Bisect => {
                 for (id, write) in unsent {
-                    settled.push((id, self.blamed(write, attempts.get(&id).copied().unwrap_or(0), error)));
+                    settled.push((
+                        id,
+                        self.blamed(write, attempts.get(&id).copied().unwrap_or(0), error),
+                    ));
                 }
                 Vec::new()
             }
             CallVerdict::Wait { wait_ms } | CallVerdict::Halt { wait_ms } => {
                 self.call_failed(push.target, error).await;
-                settled.extend(unsent.into_iter().map(|(id, _)| (id, Settling::Postponed { wait_ms, counts: false })));
+                settled.extend(unsent.into_iter().map(|(id, _)| {
+                    (
+                        id,
+                        Settling::Postponed {
+                            wait_ms,
+                            counts: false,
+                        },
+                    )
+                }));
                 Vec::new()
             }
         };
@@ -412,23 +552,35 @@ impl Round {
         if attempts < ATTEMPTS_MAX {
             return Settling::Unknown { sent: write.sent };
         }
-        Settling::Dead { generation: write.generation, reason: failure::reason(error, Some(write.target)) }
+        Settling::Dead {
+            generation: write.generation,
+            reason: failure::reason(error, Some(write.target)),
+        }
     }
 
     /// A row that is alone with a failure: a refusal is final, a crash is tried a few times, since the
     /// plugin itself may be at fault.
     fn blamed(&self, write: Write, attempts: u32, error: &CallError) -> Settling {
         if matches!(error, CallError::Fault(_)) || attempts >= ATTEMPTS_MAX {
-            return Settling::Dead { generation: write.generation, reason: failure::reason(error, Some(write.target)) };
+            return Settling::Dead {
+                generation: write.generation,
+                reason: failure::reason(error, Some(write.target)),
+            };
         }
-        Settling::Postponed { wait_ms: backoff_ms(attempts, self.random()), counts: true }
+        Settling::Postponed {
+            wait_ms: backoff_ms(attempts, self.random()),
+            counts: true,
+        }
     }
 
     fn outcomes(&self, push: Push, progress: Progress, attempts: &HashMap<LinkId, u32>) -> Settled {
         let model = &self.running.model;
         let target = push.target;
-        let mut by_token: HashMap<u64, Outcome> =
-            progress.outcomes.into_iter().map(|row| (row.token, row.outcome)).collect();
+        let mut by_token: HashMap<u64, Outcome> = progress
+            .outcomes
+            .into_iter()
+            .map(|row| (row.token, row.outcome))
+            .collect();
         let after = after_by_id(model, target, &progress.after);
         push.rows
             .into_iter()
@@ -438,28 +590,41 @@ impl Round {
                 let settling = match by_token.remove(&Token::new(id, target).0) {
                     Some(Outcome::Written(outcome)) => {
                         let after = after.get(outcome.id.as_str()).cloned();
-                        Settling::Written { write: Box::new(write), outcome, after }
+                        Settling::Written {
+                            write: Box::new(write),
+                            outcome,
+                            after,
+                        }
                     }
-                    Some(Outcome::Refused(refusal)) => match for_refusal(&refusal, attempts, self.random()) {
-                        Verdict::Retry { wait_ms, counts } => Settling::Postponed { wait_ms, counts },
-                        Verdict::ReadFirst => Settling::ReadFirst { side: target },
-                        Verdict::Park => Settling::Dead {
-                            generation: write.generation,
-                            reason: Reason {
-                                code: refusal.code,
-                                message: refusal.message,
-                                fields: refusal.fields,
-                                target: Some(target),
+                    Some(Outcome::Refused(refusal)) => {
+                        match for_refusal(&refusal, attempts, self.random()) {
+                            Verdict::Retry { wait_ms, counts } => {
+                                Settling::Postponed { wait_ms, counts }
+                            }
+                            Verdict::ReadFirst => Settling::ReadFirst { side: target },
+                            Verdict::Park => Settling::Dead {
+                                generation: write.generation,
+                                reason: Reason {
+                                    code: refusal.code,
+                                    message: refusal.message,
+                                    fields: refusal.fields,
+                                    target: Some(target),
+                                },
                             },
-                        },
-                    },
+                        }
+                    }
                     Some(Outcome::Unknown(message)) => {
                         self.unknown(write, attempts, &unclear("outcome-unknown", message))
                     }
-                    None if left => {
-                        self.unknown(write, attempts, &unclear("outcome-missing", "the connector named no outcome".into()))
-                    }
-                    None => Settling::Postponed { wait_ms: backoff_ms(attempts, self.random()), counts: true },
+                    None if left => self.unknown(
+                        write,
+                        attempts,
+                        &unclear("outcome-missing", "the connector named no outcome".into()),
+                    ),
+                    None => Settling::Postponed {
+                        wait_ms: backoff_ms(attempts, self.random()),
+                        counts: true,
+                    },
                 };
                 (id, settling)
             })
@@ -494,19 +659,33 @@ impl Round {
             CallVerdict::Bisect => (false, backoff_ms(2, self.random())),
         };
         let reason = failure::reason(error, Some(side));
-        self.host.send(Event::Failed { sync: self.running.index, side, reason, halted, wait_ms }).await;
+        self.host
+            .send(Event::Failed {
+                sync: self.running.index,
+                side,
+                reason,
+                halted,
+                wait_ms,
+            })
+            .await;
         wait_ms
     }
 
     fn random(&self) -> u64 {
         // Spread from the seed and the moment: only waiting times hang on it.
         let moment = self.host.clock.now().wall_us as u64;
-        (self.seed ^ moment).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+        (self.seed ^ moment)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29)
     }
 }
 
 fn unclear(code: &str, message: String) -> CallError {
-    CallError::Fault(Fault::new(tidegate_core::plugin::FaultKind::Transient, code, message))
+    CallError::Fault(Fault::new(
+        tidegate_core::plugin::FaultKind::Transient,
+        code,
+        message,
+    ))
 }
 
 fn quarantined(side: Side) -> Reason {
@@ -521,14 +700,21 @@ fn quarantined(side: Side) -> Reason {
 }
 
 fn detached(entry: &Entry) -> Settling {
-    let side = if matches!(entry.pending.right, Some(Pending::Gone { .. })) { Side::Right } else { Side::Left };
+    let side = if matches!(entry.pending.right, Some(Pending::Gone { .. })) {
+        Side::Right
+    } else {
+        Side::Left
+    };
     Settling::Detach { side }
 }
 
 /// A row that the mapping can't map dies at once; a mapping that crashes on it is tried again first.
 fn buried(item: &Item, generation: u32, reason: Reason, round: &Round) -> Settling {
     if failure::is_crash(&reason.code) && item.entry.attempts < ATTEMPTS_MAX {
-        return Settling::Postponed { wait_ms: backoff_ms(item.entry.attempts, round.random()), counts: true };
+        return Settling::Postponed {
+            wait_ms: backoff_ms(item.entry.attempts, round.random()),
+            counts: true,
+        };
     }
     Settling::Dead { generation, reason }
 }
@@ -538,14 +724,23 @@ fn after_by_id<'a>(model: &Model, side: Side, after: &'a [ChangeSet]) -> HashMap
     for set in after {
         let columns = model.columns(side, &set.batch);
         for row in 0..set.ids.len() {
-            found.insert(set.ids.text(row), model.row(side, &set.batch, &columns, row));
+            found.insert(
+                set.ids.text(row),
+                model.row(side, &set.batch, &columns, row),
+            );
         }
     }
     found
 }
 
 /// Who of those asked for was found, by id or by key.
-fn sort_found(model: &Model, side: Side, by: Option<FieldId>, asked: &[Asked], found: &ChangeSet) -> Settled {
+fn sort_found(
+    model: &Model,
+    side: Side,
+    by: Option<FieldId>,
+    asked: &[Asked],
+    found: &ChangeSet,
+) -> Settled {
     let columns = model.columns(side, &found.batch);
     let key_column = by.and_then(|field| found.batch.column(model.name(side, field)));
     let mut rows: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -582,7 +777,9 @@ fn sort_found(model: &Model, side: Side, by: Option<FieldId>, asked: &[Asked], f
 fn ambiguous(side: Side) -> Reason {
     Reason {
         code: "pair-ambiguous".into(),
-        message: format!("several records on the {side} have the same key; merge them or clear the key of all but one"),
+        message: format!(
+            "several records on the {side} have the same key; merge them or clear the key of all but one"
+        ),
         fields: Vec::new(),
         target: Some(side),
     }

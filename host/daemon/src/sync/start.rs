@@ -34,11 +34,19 @@ pub enum StartError {
     #[error(
         "endpoint {endpoint} is now {found} and was {known} when this data folder was made; use another [host] data folder, or give it back what it was"
     )]
-    OtherIdentity { endpoint: String, known: String, found: String },
+    OtherIdentity {
+        endpoint: String,
+        known: String,
+        found: String,
+    },
     #[error("sync {sync}: the mapping refuses its config: {message}")]
     Mapping { sync: String, message: String },
     #[error("endpoint {endpoint}: {code}: {message}")]
-    Endpoint { endpoint: String, code: String, message: String },
+    Endpoint {
+        endpoint: String,
+        code: String,
+        message: String,
+    },
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -85,11 +93,29 @@ pub(super) async fn start(
     for endpoint in assembly.endpoints.values() {
         add_streams(host, cancel, endpoint, &syncs, &mut streams);
     }
+    for stream in streams
+        .iter()
+        .filter(|stream| stream.kind == StreamKind::Snapshot)
+    {
+        if !records::load_cursor(&host.store, &stream.name)?.done {
+            for source in &stream.sources {
+                syncs[source.sync].snapshots += 1;
+            }
+        }
+    }
     let sources = streams
         .iter()
-        .map(|stream| StreamSources { name: stream.name.clone(), kind: stream.kind, sources: stream.sources.clone() })
+        .map(|stream| StreamSources {
+            name: stream.name.clone(),
+            kind: stream.kind,
+            sources: stream.sources.clone(),
+        })
         .collect();
-    Ok(Started { syncs, streams, sources })
+    Ok(Started {
+        syncs,
+        streams,
+        sources,
+    })
 }
 
 fn sides(spec: &SyncSpec) -> [(Side, &Arc<str>, &Arc<str>); 2] {
@@ -97,11 +123,21 @@ fn sides(spec: &SyncSpec) -> [(Side, &Arc<str>, &Arc<str>); 2] {
 }
 
 fn call(function: &'static str, may_write: bool) -> Call {
-    Call { sync: "".into(), function, lane: Lane::Critical, may_write, tokens: Arc::default() }
+    Call {
+        sync: "".into(),
+        function,
+        lane: Lane::Critical,
+        may_write,
+        tokens: Arc::default(),
+    }
 }
 
 fn context(host: &Host, endpoint: &Endpoint) -> ConnectorContext {
-    ConnectorContext { config: endpoint.config.clone(), now: host.clock.now().wall_us, rows_max: u32::MAX }
+    ConnectorContext {
+        config: endpoint.config.clone(),
+        now: host.clock.now().wall_us,
+        rows_max: u32::MAX,
+    }
 }
 
 /// Waits out what may pass; gives up on what a person must mend.
@@ -121,11 +157,15 @@ async fn wait_out(
         CallVerdict::Wait { wait_ms } | CallVerdict::Halt { wait_ms } => wait_ms,
         CallVerdict::Bisect => return Err(fatal()),
     };
-    if matches!(&error, CallError::Fault(fault) if fault.kind == tidegate_core::plugin::FaultKind::Config) {
+    if matches!(&error, CallError::Fault(fault) if fault.kind == tidegate_core::plugin::FaultKind::Config)
+    {
         return Err(fatal());
     }
     tracing::warn!(endpoint = %endpoint.name, code = %reason.code, wait_ms, "not ready: {}", reason.message);
-    stage.send_replace(Stage::Starting(format!("endpoint {}: {}: {}", endpoint.name, reason.code, reason.message)));
+    stage.send_replace(Stage::Starting(format!(
+        "endpoint {}: {}: {}",
+        endpoint.name, reason.code, reason.message
+    )));
     let until_ms = host.clock.now().mono_ms.saturating_add(wait_ms);
     host.clock.sleep_until(until_ms).await;
     Ok(())
@@ -147,7 +187,12 @@ async fn discover(
     loop {
         let answer = endpoint
             .plugin
-            .discover(endpoint.gateway.clone(), call("discover", false), &context(host, endpoint), objects.clone())
+            .discover(
+                endpoint.gateway.clone(),
+                call("discover", false),
+                &context(host, endpoint),
+                objects.clone(),
+            )
             .await;
         match answer {
             Ok(catalog) => return Ok(catalog),
@@ -168,10 +213,16 @@ fn same_identity(endpoint: &Endpoint, known: String, catalog: &Catalog) -> Resul
     })
 }
 
-async fn keep_identity(host: &Host, endpoint: &Endpoint, catalog: &Catalog) -> Result<(), StartError> {
+async fn keep_identity(
+    host: &Host,
+    endpoint: &Endpoint,
+    catalog: &Catalog,
+) -> Result<(), StartError> {
     let mut changes = Changes::new();
     records::put_identity(&mut changes, &endpoint.name, &catalog.identity);
-    records::commit(&host.store, changes).await.map_err(EngineError::from)?;
+    records::commit(&host.store, changes)
+        .await
+        .map_err(EngineError::from)?;
     Ok(())
 }
 
@@ -184,7 +235,10 @@ fn object_fields<'a>(
         .get(endpoint)
         .and_then(|catalog| catalog.objects.iter().find(|found| found.name == **object))
         .map(|found| &*found.fields)
-        .ok_or_else(|| StartError::NoObject { endpoint: endpoint.to_string(), object: object.to_string() })
+        .ok_or_else(|| StartError::NoObject {
+            endpoint: endpoint.to_string(),
+            object: object.to_string(),
+        })
 }
 
 async fn sync(
@@ -202,29 +256,43 @@ async fn sync(
         left: field_types(&left),
         right: field_types(&right),
     };
-    let rules = parts.mapping.describe(&mapping_context).await.map_err(|error| StartError::Mapping {
-        sync: spec.name.to_string(),
-        message: failure::reason(&error, None).message,
-    })?;
+    let rules = parts
+        .mapping
+        .describe(&mapping_context)
+        .await
+        .map_err(|error| StartError::Mapping {
+            sync: spec.name.to_string(),
+            message: failure::reason(&error, None).message,
+        })?;
     let mut record = records::load_sync(&host.store, &spec.name)?;
     let tables = std::mem::take(&mut record.tables);
-    let model = Model::new(spec.clone(), tables, &Sides { left, right }, &rules).map_err(|problems| StartError::Model {
-        sync: spec.name.to_string(),
-        problems: problems.iter().map(ToString::to_string).collect(),
-    })?;
+    let model =
+        Model::new(spec.clone(), tables, &Sides { left, right }, &rules).map_err(|problems| {
+            StartError::Model {
+                sync: spec.name.to_string(),
+                problems: problems.iter().map(ToString::to_string).collect(),
+            }
+        })?;
     // Batches carry these fields and no others, so that is all the mapping needs to know.
     mapping_context.left = model.field_types(Side::Left);
     mapping_context.right = model.field_types(Side::Right);
-    let record = SyncRecord { tables: model.tables(), ..record };
+    let record = SyncRecord {
+        tables: model.tables(),
+        ..record
+    };
     save(host, spec, &record).await?;
     let id = SyncId(record.id);
     host.intents.name(spec.name.clone(), id);
     let endpoint = |side: Side| {
         let name = &spec.side(side).endpoint;
-        assembly.endpoints.get(name).cloned().ok_or_else(|| StartError::NoObject {
-            endpoint: name.to_string(),
-            object: spec.side(side).object.to_string(),
-        })
+        assembly
+            .endpoints
+            .get(name)
+            .cloned()
+            .ok_or_else(|| StartError::NoObject {
+                endpoint: name.to_string(),
+                object: spec.side(side).object.to_string(),
+            })
     };
     let running = Running {
         index,
@@ -232,7 +300,10 @@ async fn sync(
         model: Arc::new(model),
         mapping: parts.mapping.clone(),
         mapping_context,
-        endpoints: Sides { left: endpoint(Side::Left)?, right: endpoint(Side::Right)? },
+        endpoints: Sides {
+            left: endpoint(Side::Left)?,
+            right: endpoint(Side::Right)?,
+        },
     };
     Ok(Sync::recover(host, Arc::new(running), record).await?)
 }
@@ -240,7 +311,9 @@ async fn sync(
 async fn save(host: &Host, spec: &SyncSpec, record: &SyncRecord) -> Result<(), StartError> {
     let mut changes = Changes::new();
     records::put_sync(&host.store, &mut changes, &spec.name, record)?;
-    records::commit(&host.store, changes).await.map_err(EngineError::from)?;
+    records::commit(&host.store, changes)
+        .await
+        .map_err(EngineError::from)?;
     Ok(())
 }
 
@@ -300,7 +373,10 @@ fn add_streams(
         let model = &sync.running.model;
         for (side, name, object) in sides(&model.spec) {
             if *name == endpoint.name {
-                let selection = Selection { object: object.to_string(), fields: model.selected(side) };
+                let selection = Selection {
+                    object: object.to_string(),
+                    fields: model.selected(side),
+                };
                 let flow = sync.flow.clone();
                 let snapshot = match model.spec.initial {
                     Initial::Both => true,
@@ -308,7 +384,15 @@ fn add_streams(
                     Initial::Right => side == Side::Right,
                     Initial::None => false,
                 };
-                sources.push((Source { sync: sync.running.index, side, selection, flow }, snapshot));
+                sources.push((
+                    Source {
+                        sync: sync.running.index,
+                        side,
+                        selection,
+                        flow,
+                    },
+                    snapshot,
+                ));
             }
         }
     }
@@ -318,11 +402,18 @@ fn add_streams(
         .capture
         .as_ref()
         .is_some_and(|capture| capture.cursor == CursorScope::Endpoint);
-    let groups: Vec<Vec<(Source, bool)>> =
-        if whole { vec![sources] } else { sources.into_iter().map(|source| vec![source]).collect() };
+    let groups: Vec<Vec<(Source, bool)>> = if whole {
+        vec![sources]
+    } else {
+        sources.into_iter().map(|source| vec![source]).collect()
+    };
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
         let (begun, after) = watch::channel(false);
-        let object = if whole { "*".to_owned() } else { group[0].0.selection.object.clone() };
+        let object = if whole {
+            "*".to_owned()
+        } else {
+            group[0].0.selection.object.clone()
+        };
         for (source, snapshot) in &group {
             if *snapshot {
                 let name = format!("{}\0snapshot\0{}", endpoint.name, source.selection.object);

@@ -38,7 +38,11 @@ impl Flow {
     }
 
     fn room(&self) -> usize {
-        if self.paused.load(Ordering::Relaxed) { 0 } else { self.room.load(Ordering::Relaxed) }
+        if self.paused.load(Ordering::Relaxed) {
+            0
+        } else {
+            self.room.load(Ordering::Relaxed)
+        }
     }
 }
 
@@ -128,7 +132,12 @@ impl Stream {
                 waiter.as_mut().enable();
                 changed.push(waiter);
             }
-            let room = self.sources.iter().map(|source| source.flow.room()).min().unwrap_or(0);
+            let room = self
+                .sources
+                .iter()
+                .map(|source| source.flow.room())
+                .min()
+                .unwrap_or(0);
             if room >= ROOM_MIN {
                 return room.min(page);
             }
@@ -145,18 +154,24 @@ impl Stream {
         let capture = self.endpoint.plugin.manifest().capture.as_ref();
         capture
             .and_then(|capture| tidegate_core::time::parse_duration(&capture.interval).ok())
-            .map_or(5_000, |interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
+            .map_or(5_000, |interval| {
+                u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
+            })
     }
 
     fn cursor(&self) -> Result<Cursor, CallError> {
-        load_cursor(&self.host.store, &self.name).map_err(|error| {
-            CallError::Contract { code: "cursor-unreadable".into(), message: error.to_string() }
+        load_cursor(&self.host.store, &self.name).map_err(|error| CallError::Contract {
+            code: "cursor-unreadable".into(),
+            message: error.to_string(),
         })
     }
 
     fn fields(&self) -> Vec<String> {
-        let mut fields: Vec<String> =
-            self.sources.iter().flat_map(|source| source.selection.fields.iter().cloned()).collect();
+        let mut fields: Vec<String> = self
+            .sources
+            .iter()
+            .flat_map(|source| source.selection.fields.iter().cloned())
+            .collect();
         fields.sort_unstable();
         fields
     }
@@ -174,11 +189,19 @@ impl Stream {
         let rows_max = u32::try_from(rows_max).unwrap_or(u32::MAX);
         let stream = ChangeStream {
             kind: self.kind,
-            selections: self.sources.iter().map(|source| source.selection.clone()).collect(),
+            selections: self
+                .sources
+                .iter()
+                .map(|source| source.selection.clone())
+                .collect(),
             cursor: cursor.position.clone(),
             rows_max,
         };
-        let lane = if self.kind == StreamKind::Snapshot { Lane::Backfill } else { Lane::Normal };
+        let lane = if self.kind == StreamKind::Snapshot {
+            Lane::Backfill
+        } else {
+            Lane::Normal
+        };
         let call = Call {
             sync: "".into(),
             function: "pull",
@@ -208,7 +231,11 @@ impl Stream {
     }
 
     /// Gives the page to the engine and waits until it is on disk.
-    async fn hand_over(&self, mark: u64, (mut cursor, page): (Cursor, Page)) -> Result<Next, CallError> {
+    async fn hand_over(
+        &self,
+        mark: u64,
+        (mut cursor, page): (Cursor, Page),
+    ) -> Result<Next, CallError> {
         let next = match (page.more, page.wait_ms, self.kind) {
             (true, _, _) => Next::Now,
             (false, None, StreamKind::Snapshot) => Next::Done,
@@ -217,16 +244,31 @@ impl Stream {
         let moved = cursor.position.as_deref() != Some(&page.cursor);
         cursor.position = Some(page.cursor.clone());
         cursor.done = matches!(next, Next::Done);
-        if !moved && !cursor.done && page.changes.is_empty() && page.aliases.is_empty() && page.gap.is_none() {
+        if !moved
+            && !cursor.done
+            && page.changes.is_empty()
+            && page.aliases.is_empty()
+            && page.gap.is_none()
+        {
             return Ok(next);
         }
         let (reply, stored) = oneshot::channel();
-        self.host.send(Event::Page { stream: self.index, mark, cursor, page, reply }).await;
-        let stopped = || CallError::Fault(tidegate_core::plugin::Fault::new(
-            tidegate_core::plugin::FaultKind::Transient,
-            "stopping",
-            "the host is stopping",
-        ));
+        self.host
+            .send(Event::Page {
+                stream: self.index,
+                mark,
+                cursor,
+                page,
+                reply,
+            })
+            .await;
+        let stopped = || {
+            CallError::Fault(tidegate_core::plugin::Fault::new(
+                tidegate_core::plugin::FaultKind::Transient,
+                "stopping",
+                "the host is stopping",
+            ))
+        };
         let seq = stored.await.map_err(|_| stopped())?;
         self.host.store.durable(seq).await.map_err(|_| stopped())?;
         Ok(next)
@@ -241,7 +283,11 @@ impl Stream {
         };
         let reason = failure::reason(error, None);
         for source in &self.sources {
-            let event = Event::PullFailed { sync: source.sync, side: source.side, reason: reason.clone() };
+            let event = Event::PullFailed {
+                sync: source.sync,
+                side: source.side,
+                reason: reason.clone(),
+            };
             self.host.send(event).await;
         }
         wait_ms

@@ -1,12 +1,13 @@
 //! What a sync has done since the host started, and how long changes took.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
 use tidegate_core::capture::Captured;
 use tidegate_core::merge::Write;
 use tidegate_core::pace::Lane;
-use tidegate_core::record::Sides;
+use tidegate_core::record::{Reason, Sides};
 use tidegate_core::sync::Side;
+
+use crate::status::Latency;
 
 /// Latencies above this are counted as this.
 const LATENCY_MS_MAX: u64 = 24 * 3_600_000;
@@ -15,70 +16,62 @@ const LATENCY_MS_MAX: u64 = 24 * 3_600_000;
 pub(super) struct Tally {
     captured: u64,
     echoes: u64,
-    cancelled: u64,
-    written: Sides<u64>,
-    deleted: Sides<u64>,
+    conflicts: u64,
+    written: u64,
+    last_trouble: Option<Reason>,
     /// By the side that was written, from the source's commit to the answer.
     latency_ms: Sides<Histogram<u32>>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_MS_MAX, 2).expect("these bounds are valid")
-        };
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_MS_MAX, 2).expect("these bounds are valid");
         Self {
             captured: 0,
             echoes: 0,
-            cancelled: 0,
-            written: Sides::default(),
-            deleted: Sides::default(),
-            latency_ms: Sides { left: histogram(), right: histogram() },
+            conflicts: 0,
+            written: 0,
+            last_trouble: None,
+            latency_ms: Sides {
+                left: histogram(),
+                right: histogram(),
+            },
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latency {
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quantiles {
     pub p50: u64,
     pub p99: u64,
     pub max: u64,
     pub count: u64,
 }
 
-/// One direction's work, named by the side that is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Towards {
-    pub written: u64,
-    pub deleted: u64,
-    /// Milliseconds from the source's commit to the destination's answer.
-    pub latency_ms: Latency,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TallyReport {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
     pub captured: u64,
-    /// Our own writes that came back, and states that both sides agree on.
     pub echoes: u64,
-    /// Changes that met their undoing in the queue.
-    pub cancelled: u64,
-    pub left: Towards,
-    pub right: Towards,
+    pub conflicts: u64,
+    pub written: u64,
+    pub to_left: Latency,
+    pub to_right: Latency,
 }
 
 impl Tally {
     pub(super) fn count(&mut self, captured: Captured) {
         match captured {
-            Captured::Queued(_) | Captured::Dead(_) => self.captured += 1,
+            Captured::Queued(_) | Captured::Dead(_) | Captured::Cancelled(_) => self.captured += 1,
             Captured::Echo => self.echoes += 1,
-            Captured::Cancelled(_) => self.cancelled += 1,
             Captured::Passed => {}
         }
     }
 
     pub(super) fn written(&mut self, write: &Write, now_us: i64) {
-        let counts = if write.sent.delete { &mut self.deleted } else { &mut self.written };
-        counts[write.target] += 1;
+        self.written += 1;
+        self.conflicts += u64::from(write.conflicts);
         // A backfill carries what was committed long ago.
         if write.lane != Lane::Backfill
             && let Some(committed_us) = write.stamps.committed_us
@@ -88,27 +81,32 @@ impl Tally {
         }
     }
 
-    pub(super) fn snapshot(&self) -> TallyReport {
-        TallyReport {
+    pub(super) fn trouble(&mut self, reason: &Reason) {
+        self.last_trouble = Some(reason.clone());
+    }
+
+    pub(super) fn last_trouble(&self) -> Option<&Reason> {
+        self.last_trouble.as_ref()
+    }
+
+    pub(super) fn snapshot(&self) -> Figures {
+        Figures {
             captured: self.captured,
             echoes: self.echoes,
-            cancelled: self.cancelled,
-            left: self.towards(Side::Left),
-            right: self.towards(Side::Right),
+            conflicts: self.conflicts,
+            written: self.written,
+            to_left: self.towards(Side::Left).into(),
+            to_right: self.towards(Side::Right).into(),
         }
     }
 
-    fn towards(&self, side: Side) -> Towards {
+    fn towards(&self, side: Side) -> Quantiles {
         let histogram = &self.latency_ms[side];
-        Towards {
-            written: self.written[side],
-            deleted: self.deleted[side],
-            latency_ms: Latency {
-                p50: histogram.value_at_quantile(0.5),
-                p99: histogram.value_at_quantile(0.99),
-                max: histogram.max(),
-                count: histogram.len(),
-            },
+        Quantiles {
+            p50: histogram.value_at_quantile(0.5),
+            p99: histogram.value_at_quantile(0.99),
+            max: histogram.max(),
+            count: histogram.len(),
         }
     }
 }
