@@ -225,14 +225,15 @@ type Writes = BTreeMap<FieldId, (Value, u64)>;
 fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decision {
     let changed = Sides::new(|side| changed(model, side, link, entry));
     let mut writes: Sides<Writes> = Sides::default();
+    let mut held: Sides<Vec<(FieldId, u64)>> = Sides::default();
     for source in Side::BOTH {
         if changed[source].is_empty() {
             continue;
         }
         match &mapped[source] {
             Some(Ok(fields)) => {
-                writes[source.other()] =
-                    outgoing(model, link, entry, source, &changed[source], fields)
+                (writes[source.other()], held[source.other()]) =
+                    outgoing(model, link, entry, source, &changed[source], fields);
             }
             Some(Err(reason)) => return Decision::Dead(reason.clone()),
             None => return Decision::Read(source),
@@ -266,9 +267,11 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
         sent: Sent {
             target,
             delete: false,
+            // What the target changed to the same by itself is agreed on too.
             written: writes
                 .iter()
                 .map(|(field, (_, print))| (*field, *print))
+                .chain(std::mem::take(&mut held[target]))
                 .collect(),
             consumed: consumed[target.other()].clone(),
         },
@@ -283,7 +286,7 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
     })
 }
 
-/// The outputs that a change touches and that the target does not hold already.
+/// The outputs that a change touches: those to be written, and those that the target holds already.
 fn outgoing(
     model: &Model,
     link: &Link,
@@ -291,23 +294,23 @@ fn outgoing(
     source: Side,
     changed: &Prints,
     mapped: &Fields,
-) -> Writes {
+) -> (Writes, Vec<(FieldId, u64)>) {
     let target = source.other();
     let touched: BTreeSet<FieldId> = changed
         .keys()
         .flat_map(|field| model.fed_by(source, *field))
         .collect();
-    mapped
-        .iter()
-        .filter(|(field, _)| touched.contains(field))
-        .map(|(field, value)| {
-            (
-                *field,
-                (value.clone(), model.fingerprint(target, *field, value)),
-            )
-        })
-        .filter(|(field, (_, print))| held(model, link, entry, target, *field) != *print)
-        .collect()
+    let mut writes = Writes::new();
+    let mut same = Vec::new();
+    for (field, value) in mapped.iter().filter(|(field, _)| touched.contains(field)) {
+        let print = model.fingerprint(target, *field, value);
+        if held(model, link, entry, target, *field) == print {
+            same.push((*field, print));
+        } else {
+            writes.insert(*field, (value.clone(), print));
+        }
+    }
+    (writes, same)
 }
 
 /// What a side holds in a field as far as we know: what waits from it, or else what was last agreed on.

@@ -388,6 +388,8 @@ pub enum Found {
     Row {
         id: Box<str>,
         version: Box<str>,
+        /// Microseconds since 1970 by the source's clock, where it tells.
+        committed_us: Option<i64>,
         values: Vec<(FieldId, Value)>,
     },
     Gone,
@@ -415,8 +417,13 @@ pub fn observed(
         Found::Row {
             id: remote,
             version,
+            committed_us,
             values,
         } => {
+            let stamps = Stamps {
+                committed_us,
+                seen_us: now_us,
+            };
             adopt(ledger, &mut link, id, side, &remote, now_us)?;
             settle_sent(model, &mut link, &mut entry, side, &values);
             entry.pending[side] = if crate::merge::is_echo(model, side, &link, &values) {
@@ -463,7 +470,8 @@ pub fn observed(
     keep(ledger, id, &entry)
 }
 
-/// Our own write of unknown outcome, found done: it counts as settled.
+/// Our own write of unknown outcome: what is found as it was sent counts as settled, field by field,
+/// since somebody may have changed another field after it.
 fn settle_sent(
     model: &Model,
     link: &mut Link,
@@ -474,14 +482,32 @@ fn settle_sent(
     let Some(sent) = entry.sent.take_if(|sent| sent.target == side) else {
         return;
     };
-    let done = !sent.delete
-        && sent.written.iter().all(|(field, print)| {
-            values.iter().any(|(found, value)| {
-                found == field && model.fingerprint(side, *field, value) == *print
-            })
-        });
-    if done {
-        agree_on(link, &sent);
+    if sent.delete {
+        return;
+    }
+    let source = side.other();
+    let found = |field: &FieldId, print: &u64| {
+        values.iter().any(|(known, value)| {
+            known == field && model.fingerprint(side, *field, value) == *print
+        })
+    };
+    let (written, missing): (Vec<_>, Vec<_>) = sent
+        .written
+        .into_iter()
+        .partition(|(field, print)| found(field, print));
+    let consumed = sent.consumed.into_iter().filter(|(field, _)| {
+        model
+            .fed_by(source, *field)
+            .all(|output| missing.iter().all(|(field, _)| *field != output))
+    });
+    let done = Sent {
+        target: side,
+        delete: false,
+        consumed: consumed.collect(),
+        written,
+    };
+    if !done.written.is_empty() {
+        agree_on(link, &done);
     }
 }
 

@@ -477,6 +477,7 @@ impl World {
         let found = found.map_or(Found::Gone, |(remote, row)| Found::Row {
             id: remote.as_str().into(),
             version: "".into(),
+            committed_us: Some(row.committed_us),
             values: self.values(side, row),
         });
         self.touch(id, side);
@@ -760,7 +761,7 @@ fn asked(name: &str, default: u64) -> u64 {
 
 #[test]
 fn everything_converges_whatever_goes_wrong() {
-    let runs = asked("TIDEGATE_RUNS", 700);
+    let runs = asked("TIDEGATE_RUNS", 1_200);
     let first = asked("TIDEGATE_SEED", 1);
     for seed in first..first + runs {
         let mut world = World::new(seed);

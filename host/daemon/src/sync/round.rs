@@ -14,7 +14,8 @@ use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan::{Push, plan};
 use tidegate_core::plugin::{
-    ChangeSet, ConnectorContext, Fault, MappingContext, Outcome, Progress, Selection, Written,
+    COMMITTED_UNKNOWN, ChangeSet, ConnectorContext, Fault, MappingContext, Outcome, Progress,
+    Selection, Written,
 };
 use tidegate_core::record::{Entry, FieldId, Link, LinkId, Pending, Reason, Sent, Sides, Token};
 use tidegate_core::settle::Found;
@@ -761,6 +762,11 @@ fn sort_found(
                 Some([row]) => Found::Row {
                     id: found.ids.text(*row).into(),
                     version: found.versions.text(*row).into(),
+                    committed_us: found
+                        .committed
+                        .get(*row)
+                        .copied()
+                        .filter(|at| *at != COMMITTED_UNKNOWN),
                     values: model
                         .row(side, &found.batch, &columns, *row)
                         .into_iter()
