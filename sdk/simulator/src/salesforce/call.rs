@@ -1,0 +1,110 @@
+//! One request to `/services/data/vXX.0/…`, taken apart.
+
+use serde_json::Value;
+
+use super::answer::ApiError;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    /// As in `v60.0`.
+    pub(crate) version: String,
+    /// What follows the version, percent-decoded, empty segments left out.
+    pub(crate) segments: Vec<String>,
+    pub(crate) query: Vec<(String, String)>,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Call {
+    /// `target` is a path under `/services/data/` with its query; a `_HttpMethod` in it overrides.
+    pub(crate) fn new(
+        method: &str,
+        target: &str,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    ) -> Result<Self, ApiError> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let rest = path
+            .strip_prefix("/services/data/")
+            .ok_or_else(ApiError::missing)?;
+        let mut segments = rest
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(decoded)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(ApiError::missing)?
+            .into_iter();
+        let version = segments.next().ok_or_else(ApiError::missing)?;
+        let query: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let over = query
+            .iter()
+            .find(|(name, _)| name == "_HttpMethod" && method == "POST");
+        Ok(Self {
+            method: over.map_or(method, |(_, over)| over).to_ascii_uppercase(),
+            version,
+            segments: segments.collect(),
+            query,
+            headers,
+            body,
+        })
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Result<Value, ApiError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| ApiError::bad("JSON_PARSER_ERROR", error.to_string()))
+    }
+
+    /// Who calls: `client=` of `Sforce-Call-Options`, or else the user agent.
+    pub(crate) fn client(&self) -> String {
+        let options = self.header("sforce-call-options").unwrap_or_default();
+        options
+            .split([',', ';'])
+            .find_map(|option| option.trim().strip_prefix("client="))
+            .or_else(|| self.header("user-agent"))
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    pub(crate) fn allows_duplicates(&self) -> bool {
+        self.header("sforce-duplicate-rule-header")
+            .is_some_and(|header| {
+                header
+                    .to_ascii_lowercase()
+                    .replace(' ', "")
+                    .contains("allowsave=true")
+            })
+    }
+
+    pub(crate) fn row_url(&self, object: &str, id: &str) -> String {
+        format!("/services/data/{}/sobjects/{object}/{id}", self.version)
+    }
+}
+
+fn decoded(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        let digits = std::str::from_utf8(&digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,179 @@
+//! Metadata: what there is, which fields it has, and how much of the day's calls is left.
+
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, ApiError};
+use super::call::Call;
+use super::moment;
+use super::org::Org;
+use super::schema::{Field, Kind, Object, Source};
+
+pub(crate) fn resources(call: &Call) -> Answer {
+    let base = format!("/services/data/{}", call.version);
+    let body: Map<String, Value> = ["sobjects", "query", "queryAll", "composite", "limits"]
+        .into_iter()
+        .map(|name| (name.to_owned(), json!(format!("{base}/{name}"))))
+        .collect();
+    Answer::json(200, Value::Object(body))
+}
+
+pub(crate) fn limits(org: &mut Org, now_ms: u64) -> Answer {
+    let limit = org.ledger.limit();
+    let left = limit.saturating_sub(org.ledger.used(now_ms));
+    let body = json!({
+        "DailyApiRequests": {"Max": limit, "Remaining": left},
+        "DailyBulkApiBatches": {"Max": 15000, "Remaining": 15000},
+        "DailyBulkV2QueryJobs": {"Max": 10000, "Remaining": 10000},
+    });
+    Answer::json(200, body)
+}
+
+pub(crate) fn objects(org: &Org, call: &Call) -> Answer {
+    let objects: Vec<Value> = org
+        .tables
+        .iter()
+        .map(|table| Value::Object(of_object(&table.object, call)))
+        .collect();
+    let body = json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects});
+    Answer::json(200, body)
+}
+
+pub(crate) fn object(org: &Org, call: &Call, object: &str) -> Result<Answer, ApiError> {
+    let table = &org.tables[org.table(object)?];
+    let body = json!({"objectDescribe": of_object(&table.object, call), "recentItems": []});
+    Ok(Answer::json(200, body))
+}
+
+pub(crate) fn describe(org: &Org, call: &Call, object: &str) -> Result<Answer, ApiError> {
+    let table = &org.tables[org.table(object)?];
+    let unchanged = call
+        .header("if-modified-since")
+        .and_then(moment::read_http_date)
+        .is_some_and(|since_ms| since_ms >= org.described_ms);
+    if unchanged {
+        return Ok(Answer::empty(304));
+    }
+    let mut body = of_object(&table.object, call);
+    let fields: Vec<Value> = table.object.visible().map(of_field).collect();
+    body.insert("fields".to_owned(), fields.into());
+    body.insert(
+        "childRelationships".to_owned(),
+        children(org, &table.object),
+    );
+    body.insert("recordTypeInfos".to_owned(), json!([]));
+    let changed_ms = u64::try_from(org.described_ms).unwrap_or(0);
+    Ok(Answer::json(200, Value::Object(body)).with("last-modified", moment::http_date(changed_ms)))
+}
+
+fn of_object(object: &Object, call: &Call) -> Map<String, Value> {
+    let base = format!("/services/data/{}/sobjects/{}", call.version, object.name);
+    let prefix: String = object.prefix.iter().copied().map(char::from).collect();
+    let writable = object.writable;
+    let described = json!({
+        "name": object.name, "label": object.name, "labelPlural": object.plural,
+        "keyPrefix": prefix, "custom": false, "customSetting": false,
+        "createable": writable, "updateable": writable, "deletable": writable,
+        "undeletable": writable, "mergeable": writable, "triggerable": writable,
+        "queryable": true, "retrieveable": true, "replicateable": writable,
+        "searchable": writable, "layoutable": writable, "feedEnabled": false,
+        "deprecatedAndHidden": false,
+        "urls": {
+            "sobject": base, "describe": format!("{base}/describe"),
+            "rowTemplate": format!("{base}/{{ID}}"),
+        },
+    });
+    match described {
+        Value::Object(described) => described,
+        _ => Map::new(),
+    }
+}
+
+fn children(org: &Org, object: &Object) -> Value {
+    let children: Vec<Value> = org
+        .tables
+        .iter()
+        .flat_map(|table| table.object.visible().map(move |field| (table, field)))
+        .filter(|(_, field)| {
+            matches!(&field.kind, Kind::Reference { to } if *to == object.name)
+                && matches!(field.source, Source::Cell(_))
+        })
+        .map(|(table, field)| {
+            json!({
+                "childSObject": table.object.name, "field": field.name,
+                "relationshipName": table.object.plural,
+                "cascadeDelete": field.name == "AccountId",
+            })
+        })
+        .collect();
+    children.into()
+}
+
+fn of_field(field: &Field) -> Value {
+    let (kind, soap) = types(&field.kind);
+    let (precision, scale, digits) = match field.kind {
+        Kind::Number { precision, scale } => (precision, scale, 0),
+        Kind::Integer => (0, 0, 9),
+        _ => (0, 0, 0),
+    };
+    let (values, restricted) = match &field.kind {
+        Kind::Picklist { values, restricted } => (values.as_slice(), *restricted),
+        _ => (&[][..], false),
+    };
+    let values: Vec<Value> = values
+        .iter()
+        .map(|value| {
+            json!({
+                "value": value, "label": value, "active": true, "defaultValue": false,
+                "validFor": null,
+            })
+        })
+        .collect();
+    let references: Vec<&String> = match &field.kind {
+        Kind::Reference { to } => vec![to],
+        _ => Vec::new(),
+    };
+    let checkbox = field.kind == Kind::Checkbox;
+    let required = field.required || !field.writable && field.source != Source::Master;
+    json!({
+        "name": field.name, "label": field.label, "type": kind, "soapType": soap,
+        "length": field.length, "byteLength": field.length * 3,
+        "precision": precision, "scale": scale, "digits": digits,
+        "nillable": !(required || checkbox),
+        "createable": field.writable, "updateable": field.writable,
+        "defaultedOnCreate": checkbox || (!field.writable && field.source != Source::Master),
+        "defaultValue": if checkbox { json!(false) } else { Value::Null },
+        "externalId": field.external_id,
+        "idLookup": field.external_id || field.source == Source::Id || field.kind == Kind::Email,
+        "unique": field.unique, "caseSensitive": false,
+        "calculated": false, "calculatedFormula": null, "autoNumber": false,
+        "custom": field.custom(), "encrypted": false, "htmlFormatted": false,
+        "filterable": field.filterable(), "sortable": field.filterable(),
+        "groupable": field.filterable() && field.scale() == 0,
+        "restrictedPicklist": restricted, "dependentPicklist": false, "controllerName": null,
+        "picklistValues": values,
+        "referenceTo": references, "relationshipName": field.relationship(),
+        "cascadeDelete": false, "compoundFieldName": field.compound,
+        "nameField": field.name == "Name", "deprecatedAndHidden": false,
+        "permissionable": field.writable && !field.required,
+        "inlineHelpText": null, "extraTypeInfo": null,
+    })
+}
+
+fn types(kind: &Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Id => ("id", "tns:ID"),
+        Kind::Reference { .. } => ("reference", "tns:ID"),
+        Kind::Text => ("string", "xsd:string"),
+        Kind::TextArea => ("textarea", "xsd:string"),
+        Kind::Email => ("email", "xsd:string"),
+        Kind::Phone => ("phone", "xsd:string"),
+        Kind::Url => ("url", "xsd:string"),
+        Kind::Picklist { .. } => ("picklist", "xsd:string"),
+        Kind::Checkbox => ("boolean", "xsd:boolean"),
+        Kind::Number { .. } => ("double", "xsd:double"),
+        Kind::Integer => ("int", "xsd:int"),
+        Kind::Date => ("date", "xsd:date"),
+        Kind::Datetime => ("datetime", "xsd:dateTime"),
+        Kind::Address => ("address", "urn:address"),
+    }
+}

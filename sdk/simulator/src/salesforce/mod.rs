@@ -1,0 +1,57 @@
+//! A Salesforce org: REST and a SOAP login on loopback, no customer and no network needed.
+//!
+//! A request enters at [`serve`], which sorts logins and administration from data calls. A data call passes the
+//! `gate` (session, limits, what will go wrong with it), `route` finds its resource, and one of `rows`,
+//! `collections`, `composite`, `query`, `feeds` and `describe` answers it. Writes go through a `transaction`,
+//! whose `rules` check them; what it commits goes to the `journal`.
+//!
+//! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
+//! (what a value is); `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
+//! change); `soql`, `cursors` (how they are found); `call`, `route`, then the answering rooms; `login`,
+//! `sessions`, `ledger`, `faults`, `gate`, `clock`, `wire`, `serve`, `admin`, `handle`.
+//!
+//! Absent: a disk (everything is in memory, but for the journal's file), Bulk API, push, Apex, sharing rules.
+
+mod admin;
+mod answer;
+mod call;
+mod cell;
+mod clock;
+mod collections;
+mod composite;
+mod cursors;
+mod decimal;
+mod describe;
+mod faults;
+mod feeds;
+mod gate;
+mod handle;
+mod id;
+mod journal;
+mod ledger;
+mod locks;
+mod login;
+mod moment;
+mod options;
+mod org;
+mod query;
+mod route;
+mod rows;
+mod rules;
+mod schema;
+mod serve;
+mod sessions;
+mod soql;
+mod standard;
+mod table;
+mod transaction;
+mod wire;
+
+pub use clock::ClockMode;
+pub use faults::{Fault, FaultError, When};
+pub use handle::{Handle, Simulator};
+pub use journal::Entry;
+pub use options::Options;
+pub use org::StartError;
+pub use sessions::Credentials;
+pub use standard::FieldError;

@@ -1,0 +1,181 @@
+//! HTTP on loopback: requests in, answers out, cut short where a fault says so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::{Body as HttpBody, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+
+use super::admin;
+use super::answer::{Answer, ApiError, Body};
+use super::call::Call;
+use super::gate::{self, Fate, Shared};
+use super::login::{self, Asking};
+use super::route;
+use super::wire::Scissors;
+
+const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// The request line and the headers together.
+const HEAD_BYTES_MAX: usize = 16_384;
+
+pub(crate) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let (answer, fate) = match to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(body) => answer(&shared, &head, body).await,
+        Err(_) => {
+            let message = "The request exceeds 50 MB";
+            let error = ApiError::new(413, "EXCEEDED_MAX_SIZE_REQUEST", message);
+            (Answer::from(error), Fate::Delivered)
+        }
+    };
+    match fate {
+        Fate::Closed => scissors.close(),
+        Fate::Reset => scissors.reset(),
+        Fate::Delivered | Fate::Truncated => {}
+    }
+    response(answer, fate == Fate::Truncated)
+}
+
+async fn answer(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fate) {
+    let path = head.uri.path();
+    if path.trim_end_matches('/') == "/services/data" {
+        return (route::versions(), Fate::Delivered);
+    }
+    if path.starts_with("/services/data/") {
+        return data(shared, head, body).await;
+    }
+    (besides(shared, head, &body), Fate::Delivered)
+}
+
+async fn data(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fate) {
+    if let Err(error) = check_size(head) {
+        return (error.into(), Fate::Delivered);
+    }
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str().to_owned(), value)
+        })
+        .collect();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or_else(|| head.uri.path(), |target| target.as_str());
+    match Call::new(head.method.as_str(), target, headers, body.to_vec()) {
+        Ok(call) => gate::answer(Arc::clone(shared), call).await,
+        Err(error) => (error.into(), Fate::Delivered),
+    }
+}
+
+/// Everything that is not a data call: no session needed, nothing counted, no faults.
+fn besides(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
+    let path = head.uri.path();
+    let now_ms = shared.clock.now_ms();
+    let mut org = shared.org();
+    if let Some(path) = path.strip_prefix("/_sim/") {
+        let query: Vec<(String, String)> =
+            url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect();
+        let method = head.method.as_str();
+        return admin::answer(&mut org, &shared.clock, method, path, &query, body);
+    }
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let form =
+        || -> HashMap<String, String> { url::form_urlencoded::parse(body).into_owned().collect() };
+    let answer = match (head.method.as_str(), path) {
+        ("POST", "/services/oauth2/token") => {
+            let asking = Asking {
+                host: header("host").unwrap_or_default(),
+                authorization: header("authorization"),
+                form: form(),
+                base_url: &shared.base_url,
+            };
+            login::token(&mut org, &asking, now_ms)
+        }
+        ("POST", "/services/oauth2/revoke") => login::revoke(&mut org, &form()),
+        ("POST", path)
+            if path.starts_with("/services/Soap/u/") || path.starts_with("/services/Soap/c/") =>
+        {
+            let text = String::from_utf8_lossy(body);
+            login::soap(&mut org, path, &text, &shared.base_url, now_ms)
+        }
+        _ => Answer::text(
+            404,
+            "text/html; charset=UTF-8",
+            "<html><body>URL No Longer Exists</body></html>",
+        ),
+    };
+    answer.dated(now_ms)
+}
+
+fn check_size(head: &Parts) -> Result<(), ApiError> {
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let headers: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if target > HEAD_BYTES_MAX {
+        return Err(ApiError::new(414, "URI_TOO_LONG", "URI Too Long"));
+    }
+    if target + headers > HEAD_BYTES_MAX {
+        let message = "Request Header Fields Too Large";
+        return Err(ApiError::new(
+            431,
+            "REQUEST_HEADER_FIELDS_TOO_LARGE",
+            message,
+        ));
+    }
+    Ok(())
+}
+
+fn response(answer: Answer, truncated: bool) -> Response {
+    let (media_type, bytes) = match answer.body {
+        Body::Empty => (None, Vec::new()),
+        Body::Json(body) => (
+            Some("application/json;charset=UTF-8"),
+            body.to_string().into_bytes(),
+        ),
+        Body::Text(media_type, text) => (Some(media_type), text.into_bytes()),
+    };
+    let length = bytes.len();
+    let body = if truncated && length > 1 {
+        short(bytes, length / 2)
+    } else {
+        HttpBody::from(bytes)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if let Some(media_type) = media_type {
+        headers.insert("content-type", HeaderValue::from_static(media_type));
+        headers.insert("content-length", HeaderValue::from(length));
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// A body of unknown length that ends early: the content-length then promises more than comes.
+fn short(mut bytes: Vec<u8>, length: usize) -> HttpBody {
+    bytes.truncate(length);
+    let once = futures::stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
+    HttpBody::from_stream(once)
+}
