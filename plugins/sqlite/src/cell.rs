@@ -4,14 +4,16 @@
 //! is not of the column's kind becomes *unset*, so that one odd value stops neither its row nor its table, and
 //! nothing is ever converted by guess. What can't be stored exactly is refused, never rounded.
 
+use tidegate_sdk::{DataType, Value as Given};
+
 use crate::calendar;
 use crate::database::{Class, Value};
-use crate::kind::{Affinity, Kind};
+use crate::kind::Affinity;
 use crate::quoting;
 use crate::schema::Column;
 use crate::settings::Timestamps;
 
-/// One field of one record.
+/// One field of one record, as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Unset,
@@ -27,12 +29,31 @@ pub enum Cell {
     Json(String),
 }
 
+impl Cell {
+    /// As the SDK's builders take it.
+    pub fn as_value(&self) -> Given<'_> {
+        match self {
+            Self::Unset => Given::Unset,
+            Self::Null => Given::Null,
+            Self::Boolean(value) => Given::Boolean(*value),
+            Self::Integer(value) => Given::Integer(*value),
+            Self::Float(value) => Given::Float(*value),
+            Self::Decimal(value) => Given::Decimal(value),
+            Self::Text(value) => Given::Text(value),
+            Self::Timestamp(value) => Given::Timestamp(*value),
+            Self::Date(value) => Given::Date(*value),
+            Self::Bytes(value) => Given::Bytes(value),
+            Self::Json(value) => Given::Json(value),
+        }
+    }
+}
+
 /// Expressions that read a column, with their classes. Numbers come as text, because that class never
 /// fails to fit; 15 digits are what SQLite promises to keep of a decimal. Floating point comes as it is,
 /// beside a sign that there was something else.
 pub(crate) fn expressions(column: &Column) -> Vec<(String, Class)> {
     let name = quoting::name(&column.name);
-    if column.kind == Kind::Float {
+    if column.kind == DataType::Float {
         return vec![
             (
                 format!(
@@ -55,13 +76,13 @@ pub(crate) fn expressions(column: &Column) -> Vec<(String, Class)> {
 
 /// How many result columns [`expressions`] gives.
 pub(crate) fn width(column: &Column) -> usize {
-    if column.kind == Kind::Float { 2 } else { 1 }
+    if column.kind == DataType::Float { 2 } else { 1 }
 }
 
 /// Reads a cell from the result columns that [`expressions`] asked for. `None`: there is a value, but it
 /// is not of the column's kind.
 pub(crate) fn read(column: &Column, timestamps: Timestamps, values: &[Value]) -> Option<Cell> {
-    if column.kind == Kind::Float {
+    if column.kind == DataType::Float {
         return match (&values[0], &values[1]) {
             (Value::Real(value), _) => Some(Cell::Float(*value)),
             (_, Value::Integer(0)) => Some(Cell::Null),
@@ -71,20 +92,20 @@ pub(crate) fn read(column: &Column, timestamps: Timestamps, values: &[Value]) ->
     let Value::Blob(bytes) = &values[0] else {
         return Some(Cell::Null);
     };
-    if column.kind == Kind::Bytes {
+    if column.kind == DataType::Bytes {
         return Some(Cell::Bytes(bytes.clone()));
     }
     let text = std::str::from_utf8(bytes).ok()?;
     match column.kind {
-        Kind::Boolean => boolean(text).map(Cell::Boolean),
-        Kind::Integer => text.parse().ok().map(Cell::Integer),
-        Kind::Decimal => decimal(column, text).map(Cell::Decimal),
-        Kind::Date => calendar::date(text).map(Cell::Date),
-        Kind::Timestamp => timestamp(text, timestamps).map(Cell::Timestamp),
-        Kind::Json => serde_json::from_str::<serde::de::IgnoredAny>(text)
+        DataType::Boolean => boolean(text).map(Cell::Boolean),
+        DataType::Integer => text.parse().ok().map(Cell::Integer),
+        DataType::Decimal => decimal(column, text).map(Cell::Decimal),
+        DataType::Date => calendar::date(text).map(Cell::Date),
+        DataType::Timestamp => timestamp(text, timestamps).map(Cell::Timestamp),
+        DataType::Json => serde_json::from_str::<serde::de::IgnoredAny>(text)
             .is_ok()
             .then(|| Cell::Json(text.to_owned())),
-        Kind::Text | Kind::Bytes | Kind::Float => Some(Cell::Text(text.to_owned())),
+        DataType::Text | DataType::Bytes | DataType::Float => Some(Cell::Text(text.to_owned())),
     }
 }
 
@@ -180,7 +201,10 @@ fn place(negative: bool, digits: &str, point: i64, scale: usize) -> String {
 /// Why a value can't be written to a column. Names the kinds, never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    Kind { expected: Kind, found: &'static str },
+    Kind {
+        expected: DataType,
+        found: &'static str,
+    },
     Digits,
     Range,
 }
@@ -209,39 +233,48 @@ impl Unfit {
     }
 }
 
-/// The value to bind for a cell that is not unset.
-pub(crate) fn write(column: &Column, timestamps: Timestamps, cell: &Cell) -> Result<Value, Unfit> {
-    let text = matches!(column.kind, Kind::Text);
-    match (cell, column.kind) {
-        (Cell::Null | Cell::Unset, _) => Ok(Value::Null),
-        (Cell::Boolean(value), Kind::Boolean | Kind::Integer) => {
-            Ok(Value::Integer(i64::from(*value)))
+/// What to bind for a field that is not unset. Every kind may go into text, in its usual notation.
+pub(crate) fn write(
+    column: &Column,
+    timestamps: Timestamps,
+    given: Given<'_>,
+) -> Result<Value, Unfit> {
+    let text = column.kind == DataType::Text;
+    match (given, column.kind) {
+        (Given::Null | Given::Unset, _) => Ok(Value::Null),
+        (Given::Boolean(value), DataType::Boolean | DataType::Integer) => {
+            Ok(Value::Integer(i64::from(value)))
         }
-        (Cell::Integer(value), Kind::Integer) => Ok(Value::Integer(*value)),
-        (Cell::Integer(value), Kind::Decimal | Kind::Text) => Ok(Value::Text(value.to_string())),
-        (Cell::Float(value), Kind::Float) => Ok(Value::Real(*value)),
+        (Given::Integer(value), DataType::Integer) => Ok(Value::Integer(value)),
+        (Given::Integer(value), DataType::Decimal | DataType::Text) => {
+            Ok(Value::Text(value.to_string()))
+        }
+        (Given::Float(value), DataType::Float) => Ok(Value::Real(value)),
         // Whole numbers beyond 2^53 are not all there in floating point.
-        (Cell::Integer(value), Kind::Float) if value.unsigned_abs() <= 1 << 53 => {
-            Ok(Value::Real(*value as f64))
+        (Given::Integer(value), DataType::Float) if value.unsigned_abs() <= 1 << 53 => {
+            Ok(Value::Real(value as f64))
         }
-        (Cell::Integer(_), Kind::Float) => Err(Unfit::Digits),
-        (Cell::Decimal(value), Kind::Decimal | Kind::Text) => {
-            let kept = kept_digits(column.affinity, value).ok_or(Unfit::Digits)?;
-            Ok(Value::from(kept))
+        (Given::Integer(_), DataType::Float) => Err(Unfit::Digits),
+        (Given::Decimal(value), DataType::Decimal | DataType::Text) => {
+            kept_digits(column.affinity, value)
+                .map(Value::from)
+                .ok_or(Unfit::Digits)
         }
-        (Cell::Text(value) | Cell::Json(value), Kind::Text | Kind::Json) => {
-            Ok(Value::from(value.as_str()))
+        (Given::Text(value) | Given::Json(value), DataType::Text | DataType::Json) => {
+            Ok(Value::from(value))
         }
-        (Cell::Date(days), _) if text || column.kind == Kind::Date => calendar::date_text(*days)
-            .map(Value::Text)
-            .ok_or(Unfit::Range),
-        (Cell::Timestamp(micros), _) if text || column.kind == Kind::Timestamp => {
-            moment(*micros, if text { Timestamps::Text } else { timestamps }).ok_or(Unfit::Range)
+        (Given::Date(days), _) if text || column.kind == DataType::Date => {
+            calendar::date_text(days)
+                .map(Value::Text)
+                .ok_or(Unfit::Range)
         }
-        (Cell::Bytes(value), Kind::Bytes) => Ok(Value::Blob(value.clone())),
-        (cell, expected) => Err(Unfit::Kind {
+        (Given::Timestamp(micros), _) if text || column.kind == DataType::Timestamp => {
+            moment(micros, if text { Timestamps::Text } else { timestamps }).ok_or(Unfit::Range)
+        }
+        (Given::Bytes(value), DataType::Bytes) => Ok(Value::Blob(value.to_vec())),
+        (given, expected) => Err(Unfit::Kind {
             expected,
-            found: kind_name(cell),
+            found: given.kind(),
         }),
     }
 }
@@ -268,20 +301,4 @@ fn kept_digits(affinity: Affinity, decimal: &str) -> Option<&str> {
     }
     let significant = format!("{}{fraction}", whole.trim_start_matches('-'));
     (significant.trim_matches('0').len() <= 15).then_some(decimal)
-}
-
-fn kind_name(cell: &Cell) -> &'static str {
-    match cell {
-        Cell::Unset => "nothing",
-        Cell::Null => "null",
-        Cell::Boolean(_) => "boolean",
-        Cell::Integer(_) => "integer",
-        Cell::Float(_) => "float",
-        Cell::Decimal(_) => "decimal",
-        Cell::Text(_) => "text",
-        Cell::Timestamp(_) => "timestamp",
-        Cell::Date(_) => "date",
-        Cell::Bytes(_) => "bytes",
-        Cell::Json(_) => "json",
-    }
 }

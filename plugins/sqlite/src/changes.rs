@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
+use tidegate_sdk::{Fault, FaultKind, Selection};
+
 use crate::cursor;
-use crate::database::{
-    Class, Database, Fault, FaultKind, Rows, Statement, Value, fetch_all, fetch_one,
-};
+use crate::database::{Class, Database, Rows, Statement, Value, fetch_all, fetch_one};
 use crate::lookup;
 use crate::outbox;
 use crate::prepare;
@@ -17,13 +17,6 @@ use crate::quoting::name;
 use crate::record::{self, Changes, Reader, Record};
 use crate::schema::{self, Table};
 use crate::settings::Settings;
-
-/// A table and the fields wanted of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    pub object: String,
-    pub fields: Vec<String>,
-}
 
 /// One answer of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -407,8 +400,7 @@ fn unprepared(fault: Fault) -> Fault {
     if fault.kind != FaultKind::Missing {
         return fault;
     }
-    Fault::new(
-        FaultKind::Missing,
+    Fault::missing(
         "not-prepared",
         format!(
             "the outbox is not in the database ({}); prepare the endpoint again",

@@ -1,6 +1,8 @@
 //! The seam to the database: statements out, rows back. The component speaks to the host behind it, the
 //! tests to a real SQLite library.
 
+use tidegate_sdk::Fault;
+
 /// A value as SQLite stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -97,42 +99,6 @@ pub struct Rows {
     pub truncated: bool,
 }
 
-/// As in the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    Config,
-    Auth,
-    Missing,
-    Refused,
-    Throttled,
-    Transient,
-    Broken,
-}
-
-/// Why a statement, or a whole call, failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub kind: FaultKind,
-    /// Stable: SQLite's name of the result code, the host's, or one of ours in kebab-case.
-    pub code: String,
-    pub message: String,
-    pub retry_after_ms: Option<u64>,
-    /// False when it is certain that nothing was changed.
-    pub unknown: bool,
-}
-
-impl Fault {
-    pub fn new(kind: FaultKind, code: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            code: code.to_owned(),
-            message: message.into(),
-            retry_after_ms: None,
-            unknown: false,
-        }
-    }
-}
-
 /// Answers stand in the order of the statements.
 pub type Answers = Vec<Result<Rows, Fault>>;
 
@@ -190,8 +156,7 @@ pub(crate) fn is_bystander(fault: &Fault) -> bool {
 pub(crate) fn whole(answer: Result<Rows, Fault>) -> Result<Rows, Fault> {
     let rows = answer?;
     if rows.truncated {
-        return Err(Fault::new(
-            FaultKind::Broken,
+        return Err(Fault::broken(
             "answer-cut",
             "the host cut the answer to a statement; raise the endpoint's row limit",
         ));
@@ -200,12 +165,9 @@ pub(crate) fn whole(answer: Result<Rows, Fault>) -> Result<Rows, Fault> {
 }
 
 pub(crate) fn miscounted(asked: usize, answered: usize) -> Fault {
-    Fault {
-        unknown: true,
-        ..Fault::new(
-            FaultKind::Broken,
-            "answers-miscounted",
-            format!("{asked} statements were sent and {answered} answers came back"),
-        )
-    }
+    Fault::broken(
+        "answers-miscounted",
+        format!("{asked} statements were sent and {answered} answers came back"),
+    )
+    .with_unknown_fate()
 }

@@ -1,25 +1,10 @@
 //! What a column holds, judged by its declared type.
 
-use serde::Deserialize;
-
-/// The type of a field, as in the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    Boolean,
-    Integer,
-    Float,
-    Decimal,
-    Text,
-    Timestamp,
-    Date,
-    Bytes,
-    Json,
-}
+use tidegate_sdk::DataType;
 
 /// What SQLite does to a value on its way into a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Affinity {
+pub(crate) enum Affinity {
     Integer,
     Real,
     Numeric,
@@ -49,48 +34,32 @@ impl Affinity {
     }
 }
 
-impl Kind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Boolean => "boolean",
-            Self::Integer => "integer",
-            Self::Float => "float",
-            Self::Decimal => "decimal",
-            Self::Text => "text",
-            Self::Timestamp => "timestamp",
-            Self::Date => "date",
-            Self::Bytes => "bytes",
-            Self::Json => "json",
-        }
-    }
-
-    /// Declared types are free text in SQLite. What says nothing (none at all, `ANY`, `UUID`, an invented
-    /// word) is text, because everything can be shown as text.
-    pub(crate) fn of(declared: &str, affinity: Affinity) -> Self {
-        let word = declared
-            .split('(')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_uppercase();
-        let is = |words: &[&str]| words.iter().any(|candidate| word.starts_with(candidate));
-        if is(&["BOOL"]) {
-            Self::Boolean
-        } else if is(&["DATETIME", "TIMESTAMP"]) {
-            Self::Timestamp
-        } else if word == "DATE" {
-            Self::Date
-        } else if is(&["JSON"]) {
-            Self::Json
-        } else if is(&["DEC", "NUM", "MONEY", "CURRENCY"]) {
-            Self::Decimal
-        } else {
-            match affinity {
-                Affinity::Integer => Self::Integer,
-                Affinity::Real => Self::Float,
-                Affinity::Blob if !word.is_empty() && word != "ANY" => Self::Bytes,
-                Affinity::Text | Affinity::Numeric | Affinity::Blob => Self::Text,
-            }
+/// Declared types are free text in SQLite. What says nothing (none at all, `ANY`, `UUID`, an invented
+/// word) is text, because everything can be shown as text.
+pub(crate) fn of(declared: &str, affinity: Affinity) -> DataType {
+    let word = declared
+        .split('(')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_uppercase();
+    let is = |words: &[&str]| words.iter().any(|candidate| word.starts_with(candidate));
+    if is(&["BOOL"]) {
+        DataType::Boolean
+    } else if is(&["DATETIME", "TIMESTAMP"]) {
+        DataType::Timestamp
+    } else if word == "DATE" {
+        DataType::Date
+    } else if is(&["JSON"]) {
+        DataType::Json
+    } else if is(&["DEC", "NUM", "MONEY", "CURRENCY"]) {
+        DataType::Decimal
+    } else {
+        match affinity {
+            Affinity::Integer => DataType::Integer,
+            Affinity::Real => DataType::Float,
+            Affinity::Blob if !word.is_empty() && word != "ANY" => DataType::Bytes,
+            Affinity::Text | Affinity::Numeric | Affinity::Blob => DataType::Text,
         }
     }
 }

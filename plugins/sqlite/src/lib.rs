@@ -15,22 +15,26 @@
 //! - [`cursor`], [`changes`], [`snapshot`]: the two streams
 //! - [`lookup`]: reading by id or by a column
 //! - [`write`], [`refusal`], [`push`]: carrying operations out
+//! - [`component`]: the plugin interface around all of it
 
 mod calendar;
 pub mod cell;
 pub mod changes;
+pub mod component;
 mod cursor;
 pub mod database;
 mod key;
-pub mod kind;
+mod kind;
 pub mod lookup;
 mod outbox;
 pub mod prepare;
 pub mod push;
 mod quoting;
 pub mod record;
-pub mod refusal;
+mod refusal;
 pub mod schema;
 pub mod settings;
 pub mod snapshot;
-pub mod write;
+mod write;
+
+tidegate_sdk::export_connector!(component::Sqlite);

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use tidegate_sdk::{DataType, Fault};
+
 use crate::cell::Cell;
-use crate::database::{Class, Database, Fault, FaultKind, Statement, Value, fetch_all};
-use crate::kind::Kind;
+use crate::database::{Database, Statement, Value, fetch_all};
 use crate::quoting;
 use crate::record::{Changes, Misfits, Reader};
 use crate::schema;
@@ -75,8 +76,7 @@ fn by_column(
     keys: &[Vec<u8>],
 ) -> Result<Vec<(String, Vec<Cell>)>, Fault> {
     let column = reader.table.column(by).ok_or_else(|| {
-        Fault::new(
-            FaultKind::Config,
+        Fault::config(
             "no-such-column",
             format!("table {} has no column {by}", reader.table.name),
         )
@@ -85,7 +85,7 @@ fn by_column(
     let keys: Vec<Vec<Value>> = keys
         .iter()
         .filter_map(|key| match column.kind {
-            Kind::Bytes => Some(Value::Blob(key.clone())),
+            DataType::Bytes => Some(Value::Blob(key.clone())),
             _ => String::from_utf8(key.clone()).ok().map(Value::Text),
         })
         .map(|value| vec![value])
@@ -124,28 +124,27 @@ fn rows(
 
 /// Parameters of one statement are columns of one type each: splits executions that differ in that.
 pub(crate) fn by_class(executions: Vec<Vec<Value>>) -> Vec<Vec<Vec<Value>>> {
-    let mut groups: Vec<(Vec<Option<Class>>, Vec<Vec<Value>>)> = Vec::new();
+    let classes = |execution: &[Value]| execution.iter().map(Value::class).collect::<Vec<_>>();
+    let mut groups: Vec<Vec<Vec<Value>>> = Vec::new();
     for execution in executions {
-        let classes: Vec<Option<Class>> = execution.iter().map(Value::class).collect();
-        match groups.iter_mut().find(|(found, _)| *found == classes) {
-            Some((_, group)) => group.push(execution),
-            None => groups.push((classes, vec![execution])),
+        let mine = classes(&execution);
+        match groups.iter_mut().find(|group| classes(&group[0]) == mine) {
+            Some(group) => group.push(execution),
+            None => groups.push(vec![execution]),
         }
     }
-    groups.into_iter().map(|(_, group)| group).collect()
+    groups
 }
 
 pub(crate) fn no_table(object: &str) -> Fault {
-    Fault::new(
-        FaultKind::Missing,
+    Fault::missing(
         "no-such-table",
         format!("the database has no table {object}, or the endpoint's config hides it"),
     )
 }
 
 pub(crate) fn no_key(object: &str) -> Fault {
-    Fault::new(
-        FaultKind::Config,
+    Fault::config(
         "no-key",
         format!(
             "{object} is a view or hides its row number, so its rows can't be named; give it a primary key"

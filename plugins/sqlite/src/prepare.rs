@@ -3,27 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::database::{Class, Database, Fault, FaultKind, Statement, Value, fetch_one, write_all};
+use tidegate_sdk::{Demand, Fault, FaultKind, PrepareMode};
+
+use crate::database::{Class, Database, Statement, Value, fetch_one, write_all};
 use crate::lookup::{no_key, no_table};
 use crate::outbox;
 use crate::quoting::{literal, name};
 use crate::schema::{self, Table};
 use crate::settings::Settings;
-
-/// What a sync will do with a table.
-#[derive(Clone, Debug)]
-pub struct Demand {
-    pub object: String,
-    pub fields: Vec<String>,
-    pub captured: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Plan,
-    Apply,
-    Remove,
-}
 
 /// Something that must exist, or be gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,19 +46,19 @@ pub fn prepare(
     database: &dyn Database,
     settings: &Settings,
     demands: &[Demand],
-    mode: Mode,
+    mode: PrepareMode,
 ) -> Result<Vec<Step>, Fault> {
     let installed = installed(database, settings)?;
     let mut steps = match mode {
-        Mode::Remove => removal(settings, &installed),
-        Mode::Plan | Mode::Apply => {
+        PrepareMode::Remove => removal(settings, &installed),
+        PrepareMode::Plan | PrepareMode::Apply => {
             let wanted = wanted(database, settings, demands)?;
             let mut steps = installation(settings, &installed, &wanted)?;
             steps.extend(outdated(settings, &installed, &wanted));
             steps
         }
     };
-    if mode != Mode::Plan {
+    if mode != PrepareMode::Plan {
         perform(database, &mut steps)?;
     }
     Ok(steps)
@@ -167,8 +154,7 @@ fn wanted(
             .iter()
             .find(|field| table.column(field).is_none())
         {
-            return Err(Fault::new(
-                FaultKind::Config,
+            return Err(Fault::config(
                 "no-such-column",
                 format!("table {} has no column {field}", table.name),
             ));

@@ -6,26 +6,23 @@
 
 use std::collections::HashMap;
 
-use crate::database::{Answers, Database, Fault, FaultKind, Rows, is_bystander, miscounted, whole};
+use tidegate_sdk::{
+    Advice, Executed, Fault, FaultKind, Group, OperationKind, Outcome, Refusal, RowOutcome, Written,
+};
+
+use crate::database::{Answers, Database, Rows, is_bystander, miscounted, whole};
 use crate::key::Key;
 use crate::lookup::{no_key, no_table};
 use crate::record::{Changes, Misfits, Reader};
-use crate::refusal::{Advice, Refusal};
+use crate::refusal;
 use crate::schema::{self, Table};
 use crate::settings::Settings;
-use crate::write::{self, Effect, Group, Operation, Planned, Prepared};
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Written { id: String, created: bool },
-    Refused(Refusal),
-    Unknown(String),
-}
+use crate::write::{self, Effect, Planned, Prepared};
 
 /// What became of the rows, and those that were written as they are stored now.
 #[derive(Debug, Default)]
 pub struct Pushed {
-    pub outcomes: Vec<(u64, Outcome)>,
+    pub outcomes: Vec<RowOutcome>,
     pub after: Vec<Changes>,
 }
 
@@ -76,7 +73,7 @@ impl Push<'_> {
             for (row, token) in group.tokens.iter().enumerate() {
                 match write::plan(table, key, self.settings.timestamps, group, (at, row)) {
                     Ok(row) => planned.push(row),
-                    Err(row) => self.settle(*token, Outcome::Refused(Refusal::unsendable(row))),
+                    Err(row) => self.settle(*token, Outcome::Refused(refusal::unsendable(row))),
                 }
             }
         }
@@ -102,7 +99,11 @@ impl Push<'_> {
                 match judge(mine) {
                     Ok(rows) => self.written(chunk, &asked, rows),
                     // Nothing has happened yet, and it is no row's fault: the call as a whole may come again.
-                    Err(fault) if first && !fault.unknown && fault.kind != FaultKind::Refused => {
+                    Err(fault)
+                        if first
+                            && fault.executed == Executed::No
+                            && fault.kind != FaultKind::Refused =>
+                    {
                         return Err(fault);
                     }
                     Err(fault) => next.extend(self.failed(chunk, &fault)),
@@ -130,15 +131,15 @@ impl Push<'_> {
 
     /// Settles the rows of a failed transaction, or gives its halves.
     fn failed<'p>(&mut self, chunk: &[&'p Planned], fault: &Fault) -> Vec<Vec<&'p Planned>> {
-        if fault.kind == FaultKind::Refused && !fault.unknown && chunk.len() > 1 {
+        if fault.kind == FaultKind::Refused && fault.executed == Executed::No && chunk.len() > 1 {
             let (left, right) = chunk.split_at(chunk.len() / 2);
             return vec![left.to_vec(), right.to_vec()];
         }
         for row in chunk {
-            let outcome = if fault.unknown {
+            let outcome = if fault.executed == Executed::Unknown {
                 Outcome::Unknown(format!("{}: {}", fault.code, fault.message))
             } else {
-                Outcome::Refused(Refusal::of(&self.groups[row.group], fault))
+                Outcome::Refused(refusal::judge(&self.groups[row.group], fault))
             };
             self.settle(row.token, outcome);
         }
@@ -168,7 +169,14 @@ impl Push<'_> {
                     records.push(reader.present(id.clone(), cells));
                     id
                 };
-                found.insert(place, Outcome::Written { id, created });
+                found.insert(
+                    place,
+                    Outcome::Written(Written {
+                        id,
+                        created,
+                        version: String::new(),
+                    }),
+                );
             }
             if !records.is_empty() {
                 self.pushed.after.push(reader.changes(records));
@@ -185,7 +193,7 @@ impl Push<'_> {
         let id = chunk.get(place).and_then(|row| {
             let group = &self.groups[row.group];
             let at = group.tokens.iter().position(|token| *token == row.token)?;
-            group.ids.get(at).cloned()
+            Some(group.ids.text(at).to_owned())
         });
         id.unwrap_or_default()
     }
@@ -194,8 +202,10 @@ impl Push<'_> {
     fn absent(&self, row: &Planned) -> Outcome {
         let group = &self.groups[row.group];
         match group.operation {
-            Operation::Update | Operation::Delete => Outcome::Refused(Refusal::gone(&group.object)),
-            Operation::Create | Operation::Upsert => Outcome::Refused(Refusal {
+            OperationKind::Update | OperationKind::Delete => {
+                Outcome::Refused(refusal::gone(&group.object))
+            }
+            OperationKind::Create | OperationKind::Upsert => Outcome::Refused(Refusal {
                 code: "row-ignored".to_owned(),
                 message: format!("table {} took the row and made none of it", group.object),
                 fields: Vec::new(),
@@ -205,7 +215,7 @@ impl Push<'_> {
     }
 
     fn settle(&mut self, token: u64, outcome: Outcome) {
-        self.pushed.outcomes.push((token, outcome));
+        self.pushed.outcomes.push(RowOutcome { token, outcome });
     }
 }
 
@@ -218,14 +228,11 @@ fn judge(answers: Answers) -> Result<Vec<Rows>, Fault> {
             Ok(Ok(answer)) => rows.push(answer),
             // Written, but what it says of the rows is cut.
             Ok(Err(cut)) => {
-                fault = Some(Fault {
-                    unknown: true,
-                    ..cut
-                });
+                fault = Some(cut.with_unknown_fate());
             }
             Err(next) => {
                 let better = fault.as_ref().is_none_or(|known| {
-                    (next.unknown && !known.unknown)
+                    (next.executed == Executed::Unknown && known.executed == Executed::No)
                         || (is_bystander(known) && !is_bystander(&next))
                 });
                 if better {

@@ -5,18 +5,9 @@ use std::collections::BTreeMap;
 use crate::cell::{self, Cell};
 use crate::database::{Class, Database, Value};
 use crate::key::Key;
-use crate::kind::Kind;
 use crate::schema::{Column, Table};
 use crate::settings::Timestamps;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    Upsert,
-    Delete,
-}
-
-/// A commit time that is not known.
-pub const COMMITTED_UNKNOWN: i64 = i64::MIN;
+use tidegate_sdk::{COMMITTED_UNKNOWN, ChangeKind, DataType};
 
 /// One record of a [`Changes`].
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +26,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     pub object: String,
-    pub fields: Vec<(String, Kind)>,
+    pub fields: Vec<(String, DataType)>,
     pub records: Vec<Record>,
 }
 

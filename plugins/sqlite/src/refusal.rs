@@ -1,58 +1,40 @@
 //! What a database's refusal asks of the host.
 
-use crate::database::{Fault, FaultKind};
-use crate::write::{Group, Operation, Unsendable};
+use tidegate_sdk::{Advice, Fault, FaultKind, Group, OperationKind, Refusal};
 
-/// As in the plugin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    Park,
-    Retry,
-    Gone,
-    Adopt,
+use crate::write::Unsendable;
+
+pub(crate) fn gone(table: &str) -> Refusal {
+    Refusal {
+        code: crate::write::NO_SUCH_ROW.to_owned(),
+        message: format!("table {table} has no row with this id any more"),
+        fields: Vec::new(),
+        advice: Advice::Gone,
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: String,
-    pub message: String,
-    pub fields: Vec<String>,
-    pub advice: Advice,
+pub(crate) fn unsendable(row: Unsendable) -> Refusal {
+    let gone = row.code == crate::write::NO_SUCH_ROW;
+    Refusal {
+        code: row.code.to_owned(),
+        message: row.message,
+        fields: row.field.into_iter().collect(),
+        advice: if gone { Advice::Gone } else { Advice::Park },
+    }
 }
 
-impl Refusal {
-    pub(crate) fn gone(table: &str) -> Self {
-        Self {
-            code: crate::write::NO_SUCH_ROW.to_owned(),
-            message: format!("table {table} has no row with this id any more"),
-            fields: Vec::new(),
-            advice: Advice::Gone,
-        }
-    }
-
-    pub(crate) fn unsendable(row: Unsendable) -> Self {
-        let gone = row.code == crate::write::NO_SUCH_ROW;
-        Self {
-            code: row.code.to_owned(),
-            message: row.message,
-            fields: row.field.into_iter().collect(),
-            advice: if gone { Advice::Gone } else { Advice::Park },
-        }
-    }
-
-    /// One row's fault, judged by the code and by the columns that SQLite names.
-    pub(crate) fn of(group: &Group, fault: &Fault) -> Self {
-        let fields = columns(&group.object, &fault.message);
-        let advice = match fault.kind {
-            FaultKind::Refused => advice(group, &fault.code, &fields),
-            _ => Advice::Retry,
-        };
-        Self {
-            code: fault.code.clone(),
-            message: fault.message.clone(),
-            fields,
-            advice,
-        }
+/// One row's fault, judged by the code and by the columns that SQLite names.
+pub(crate) fn judge(group: &Group, fault: &Fault) -> Refusal {
+    let fields = columns(&group.object, &fault.message);
+    let advice = match fault.kind {
+        FaultKind::Refused => advice(group, &fault.code, &fields),
+        _ => Advice::Retry,
+    };
+    Refusal {
+        code: fault.code.clone(),
+        message: fault.message.clone(),
+        fields,
+        advice,
     }
 }
 
@@ -61,8 +43,8 @@ fn advice(group: &Group, code: &str, fields: &[String]) -> Advice {
         // A create that failed so may be our own earlier one; an upsert goes by its key and only meets
         // other columns' constraints, unless two rows raced for one key.
         "SQLITE_CONSTRAINT_UNIQUE" | "SQLITE_CONSTRAINT_PRIMARYKEY" => match group.operation {
-            Operation::Create => Advice::Adopt,
-            Operation::Upsert if fields.len() == 1 && group.key.as_ref() == fields.first() => {
+            OperationKind::Create => Advice::Adopt,
+            OperationKind::Upsert if fields.len() == 1 && group.key.as_ref() == fields.first() => {
                 Advice::Adopt
             }
             _ => Advice::Park,

@@ -3,16 +3,18 @@
 
 use std::collections::HashMap;
 
-use crate::database::{Class, Database, Fault, Rows, Statement, Value, fetch_all};
+use tidegate_sdk::{DataType, Fault};
+
+use crate::database::{Class, Database, Rows, Statement, Value, fetch_all};
 use crate::key::Key;
-use crate::kind::{Affinity, Kind, arguments};
+use crate::kind::{self, Affinity, arguments};
 use crate::settings::Settings;
 
 #[derive(Clone, Debug)]
 pub struct Column {
     pub name: String,
     pub declared: String,
-    pub kind: Kind,
+    pub kind: DataType,
     pub(crate) affinity: Affinity,
     pub nullable: bool,
     pub has_default: bool,
@@ -179,7 +181,7 @@ fn table(
         .map(|row| {
             let mut column = column(row, strict);
             if let Some(kind) = types.and_then(|types| types.get(&column.name)) {
-                column.kind = *kind;
+                column.kind = kind.0;
             }
             column
         })
@@ -216,10 +218,10 @@ fn table(
 fn column(row: &[Value], strict: bool) -> Column {
     let declared = row[2].text().to_owned();
     let affinity = Affinity::of(&declared, strict);
-    let kind = Kind::of(&declared, affinity);
+    let kind = kind::of(&declared, affinity);
     let numbers = arguments(&declared);
-    let sized = matches!(kind, Kind::Text | Kind::Bytes);
-    let exact = kind == Kind::Decimal;
+    let sized = matches!(kind, DataType::Text | DataType::Bytes);
+    let exact = kind == DataType::Decimal;
     Column {
         name: row[1].text().to_owned(),
         kind,

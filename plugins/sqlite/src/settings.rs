@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::database::{Fault, FaultKind};
-use crate::kind::Kind;
+use tidegate_sdk::{DataType, Fault};
 
 /// How moments are written, and how numbers in their columns are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,6 +30,21 @@ impl Timestamps {
     }
 }
 
+/// A type as the config spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TypeName(pub(crate) DataType);
+
+impl TryFrom<String> for TypeName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        DataType::from_name(&name)
+            .map(Self)
+            .ok_or_else(|| format!("there is no type {name}"))
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
@@ -39,7 +53,7 @@ pub struct Settings {
     pub tables: Option<Vec<String>>,
     pub timestamps: Timestamps,
     /// By table and column.
-    pub types: BTreeMap<String, BTreeMap<String, Kind>>,
+    pub types: BTreeMap<String, BTreeMap<String, TypeName>>,
 }
 
 impl Default for Settings {
@@ -58,8 +72,7 @@ impl Settings {
     pub fn read(json: &str) -> Result<Self, Fault> {
         let json = if json.trim().is_empty() { "{}" } else { json };
         serde_json::from_str(json).map_err(|error| {
-            Fault::new(
-                FaultKind::Config,
+            Fault::config(
                 "config",
                 format!("the endpoint's config can't be read: {error}"),
             )

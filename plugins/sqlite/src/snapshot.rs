@@ -1,9 +1,11 @@
 //! The stream of a snapshot: every row once, table after table, in the order of the primary key, so that it goes
 //! on wherever it was broken off.
 
-use crate::changes::{Page, Selection};
+use tidegate_sdk::{Fault, Selection};
+
+use crate::changes::Page;
 use crate::cursor;
-use crate::database::{Database, Fault, FaultKind, Statement, Value, fetch_one};
+use crate::database::{Database, Statement, Value, fetch_one};
 use crate::lookup::{no_key, no_table};
 use crate::quoting;
 use crate::record::{Misfits, Reader, Record};
@@ -106,8 +108,7 @@ fn stretch(
 }
 
 fn foreign() -> Fault {
-    Fault::new(
-        FaultKind::Broken,
+    Fault::broken(
         "foreign-cursor",
         "the snapshot's stored position does not belong to these tables; start the snapshot anew",
     )

@@ -3,35 +3,15 @@
 //! An upsert is an update by the key and then an insert of what was not there, in one transaction. So a partial
 //! row may go to a record whose other columns may not be null, and it is known which of the two happened.
 
-use crate::cell::{self, Cell};
+use tidegate_sdk::{Group, OperationKind};
+
+use crate::cell;
 use crate::database::{Class, Statement, Value};
 use crate::key::Key;
 use crate::quoting::{name, placeholders};
 use crate::record::Reader;
 use crate::schema::{Column, Table};
 use crate::settings::Timestamps;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Create,
-    Update,
-    Upsert,
-    Delete,
-}
-
-/// Rows that get the same treatment.
-#[derive(Clone, Debug)]
-pub struct Group {
-    pub object: String,
-    pub operation: Operation,
-    /// The column that an upsert goes by.
-    pub key: Option<String>,
-    pub tokens: Vec<u64>,
-    pub ids: Vec<String>,
-    pub fields: Vec<String>,
-    /// One list per row, one cell per field.
-    pub rows: Vec<Vec<Cell>>,
-}
 
 /// A row that can be sent: what it sets, and the values to bind.
 #[derive(Clone, Debug)]
@@ -76,30 +56,26 @@ pub(crate) fn plan(
     let (group_at, row) = place;
     let mut set = Vec::new();
     let mut values = Vec::new();
-    let cells = match group.operation {
-        Operation::Delete => &[],
-        _ => group.rows.get(row).map_or(&[] as &[Cell], Vec::as_slice),
-    };
-    for (at, (field, cell)) in group.fields.iter().zip(cells).enumerate() {
-        if *cell != Cell::Unset {
+    for (at, given) in group.batch.columns.iter().enumerate() {
+        let (field, value) = (given.name.as_str(), given.value(row));
+        if !value.is_unset() && group.operation != OperationKind::Delete {
             let column = writable(table, field)?;
-            let value = cell::write(column, timestamps, cell)
+            let value = cell::write(column, timestamps, value)
                 .map_err(|unfit| Unsendable::field(unfit.code(), field, unfit.message(field)))?;
             set.push(at);
             values.push(value);
         }
     }
     match group.operation {
-        Operation::Update | Operation::Delete => {
-            let id = group.ids.get(row).map_or("", String::as_str);
-            values.extend(key.parse(id).ok_or_else(|| Unsendable {
+        OperationKind::Update | OperationKind::Delete => {
+            values.extend(key.parse(group.ids.text(row)).ok_or_else(|| Unsendable {
                 code: NO_SUCH_ROW,
                 message: format!("table {} has no key of that form", table.name),
                 field: None,
             })?);
         }
-        Operation::Upsert => key_value(table, group, &set, &values)?,
-        Operation::Create => {}
+        OperationKind::Upsert => key_value(table, group, &set, &values)?,
+        OperationKind::Create => {}
     }
     Ok(Planned {
         token: group.tokens.get(row).copied().unwrap_or_default(),
@@ -137,7 +113,9 @@ fn key_value(
         );
         return Err(Unsendable::field("not-a-key", field, message));
     }
-    let at = set.iter().position(|at| group.fields[*at] == field);
+    let at = set
+        .iter()
+        .position(|at| group.batch.columns[*at].name == field);
     match at.map(|at| &values[at]) {
         None | Some(Value::Null) => {
             let message = format!("the row has no value for its key {field}");
@@ -204,7 +182,7 @@ pub(crate) fn statements(
                     transaction: Some(transaction),
                     tokens: tokens.clone(),
                     // Repeating an insert makes a second row; everything else arrives where it was.
-                    idempotent: group.operation != Operation::Create,
+                    idempotent: group.operation != OperationKind::Create,
                     ..Statement::each(sql, executions.clone(), &pattern.classes)
                 },
                 effect,
@@ -233,10 +211,14 @@ struct Pattern {
 
 impl Pattern {
     fn new(group: &Group, table: &Table, key: &Key, timestamps: Timestamps, row: &Planned) -> Self {
-        let fields: Vec<String> = row.set.iter().map(|at| group.fields[*at].clone()).collect();
+        let fields: Vec<String> = row
+            .set
+            .iter()
+            .map(|at| group.batch.columns[*at].name.clone())
+            .collect();
         let mut classes = vec![Class::Integer];
         let mut returning = format!("RETURNING ?{} AS place", row.values.len() + 1);
-        if group.operation != Operation::Delete
+        if group.operation != OperationKind::Delete
             && let Some(reader) = Reader::new(table, &fields, timestamps)
         {
             let (selected, read) = reader.selected();
@@ -259,14 +241,14 @@ impl Pattern {
         }
     }
 
-    fn sql(&self, operation: Operation) -> Vec<(String, Effect)> {
+    fn sql(&self, operation: OperationKind) -> Vec<(String, Effect)> {
         let (table, returning) = (&self.table, &self.returning);
         match operation {
-            Operation::Create if self.columns.is_empty() => vec![(
+            OperationKind::Create if self.columns.is_empty() => vec![(
                 format!("INSERT INTO {table} DEFAULT VALUES {returning}"),
                 Effect::Created,
             )],
-            Operation::Create => vec![(
+            OperationKind::Create => vec![(
                 format!(
                     "INSERT INTO {table} ({}) VALUES ({}) {returning}",
                     self.columns.join(", "),
@@ -274,7 +256,7 @@ impl Pattern {
                 ),
                 Effect::Created,
             )],
-            Operation::Update => vec![(
+            OperationKind::Update => vec![(
                 format!(
                     "UPDATE {table} SET {} WHERE {} {returning}",
                     self.assignments(None),
@@ -282,8 +264,8 @@ impl Pattern {
                 ),
                 Effect::Changed,
             )],
-            Operation::Upsert => self.upsert(),
-            Operation::Delete => vec![(
+            OperationKind::Upsert => self.upsert(),
+            OperationKind::Delete => vec![(
                 format!("DELETE FROM {table} WHERE {} {returning}", self.by_id),
                 Effect::Deleted,
             )],

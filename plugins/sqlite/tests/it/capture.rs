@@ -1,9 +1,9 @@
 //! Which changes are captured, what the outbox holds, and what happens when the database is not what it was.
 
-use tidegate_plugin_sqlite::database::FaultKind;
-use tidegate_plugin_sqlite::prepare::{self, Mode};
+use tidegate_plugin_sqlite::prepare;
 use tidegate_plugin_sqlite::settings::Settings;
 use tidegate_plugin_sqlite::{changes, snapshot};
+use tidegate_sdk::{FaultKind, PrepareMode};
 
 use crate::library::{Library, demands, lines, select};
 
@@ -200,7 +200,7 @@ fn another_database_under_the_same_name_is_noticed() {
     let page = library.pull(&wanted, None, 100);
     let settings = Settings::default();
     let identity = prepare::identity(&library, &settings).expect("an identity");
-    library.prepare(&settings, &[], Mode::Remove);
+    library.prepare(&settings, &[], PrepareMode::Remove);
     let fault =
         changes::pull(&library, &settings, &wanted, Some(&page.cursor), 10).expect_err("no outbox");
     assert_eq!(
@@ -262,13 +262,13 @@ fn prepare_says_first_does_once_and_removes_everything() {
         select("weird \"t'able; 😀", &["a b"]),
     ]);
 
-    let plan = library.prepare(&settings, &both, Mode::Plan);
+    let plan = library.prepare(&settings, &both, PrepareMode::Plan);
     assert_eq!(schema(), before, "a plan changes nothing");
     assert!(
         plan.iter()
             .all(|step| !step.done && !step.statements.is_empty())
     );
-    let applied = library.prepare(&settings, &both, Mode::Apply);
+    let applied = library.prepare(&settings, &both, PrepareMode::Apply);
     let ids =
         |steps: &[prepare::Step]| steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&applied), ids(&plan));
@@ -278,7 +278,7 @@ fn prepare_says_first_does_once_and_removes_everything() {
         1,
         "all of it in one transaction"
     );
-    library.prepare(&settings, &both, Mode::Apply);
+    library.prepare(&settings, &both, PrepareMode::Apply);
     assert_eq!(library.transactions.get(), 1, "nothing is done twice");
 
     // Another field is wanted: only that table's trigger for updates is made anew.
@@ -286,12 +286,16 @@ fn prepare_says_first_does_once_and_removes_everything() {
         select("people", &["name", "id"]),
         select("weird \"t'able; 😀", &["a b", "select"]),
     ]);
-    let plan = library.prepare(&settings, &wider, Mode::Plan);
+    let plan = library.prepare(&settings, &wider, PrepareMode::Plan);
     assert!(
         plan.iter().all(|step| step.done),
         "keys are always watched: {plan:?}"
     );
-    let narrower = library.prepare(&settings, &demands(&[select("people", &[])]), Mode::Plan);
+    let narrower = library.prepare(
+        &settings,
+        &demands(&[select("people", &[])]),
+        PrepareMode::Plan,
+    );
     let open: Vec<String> = narrower
         .iter()
         .filter(|step| !step.done)
@@ -307,20 +311,25 @@ fn prepare_says_first_does_once_and_removes_everything() {
             "drop:tidegate_outbox:2:update",
         ]
     );
-    library.prepare(&settings, &one, Mode::Apply);
+    library.prepare(&settings, &one, PrepareMode::Apply);
     library.execute("INSERT INTO \"weird \"\"t'able; 😀\" VALUES ('k', 'v')");
     assert_eq!(library.query("SELECT count(*) FROM tidegate_outbox"), "0");
 
-    library.prepare(&settings, &[], Mode::Remove);
+    library.prepare(&settings, &[], PrepareMode::Remove);
     assert_eq!(schema(), before, "data and schema are as they were");
-    assert!(library.prepare(&settings, &[], Mode::Remove).is_empty());
+    assert!(
+        library
+            .prepare(&settings, &[], PrepareMode::Remove)
+            .is_empty()
+    );
     for (object, field, code) in [
         ("nobody", "x", "no-such-table"),
         ("seen", "name", "no-key"),
         ("people", "x", "no-such-column"),
     ] {
         let demands = demands(&[select(object, &[field])]);
-        let fault = prepare::prepare(&library, &settings, &demands, Mode::Apply).expect_err(code);
+        let fault =
+            prepare::prepare(&library, &settings, &demands, PrepareMode::Apply).expect_err(code);
         assert_eq!(fault.code, code);
     }
     assert_eq!(schema(), before);

@@ -1,8 +1,9 @@
 //! What is said of tables.
 
-use tidegate_plugin_sqlite::prepare::{self, Mode};
+use tidegate_plugin_sqlite::prepare;
 use tidegate_plugin_sqlite::schema;
 use tidegate_plugin_sqlite::settings::Settings;
+use tidegate_sdk::PrepareMode;
 
 use crate::library::{Library, demands, select};
 
@@ -42,7 +43,7 @@ fn described(config: &str, objects: &[&str]) -> Vec<String> {
             table.view
         ));
         for column in &table.columns {
-            let mut line = format!("{} {:?}", column.name, column.kind);
+            let mut line = format!("{} {}", column.name, column.kind);
             for (flag, word) in [
                 (column.nullable, "null"),
                 (column.has_default, "default"),
@@ -78,23 +79,23 @@ fn tables_are_described_as_they_are_declared() {
         described(config, &["people", "pair", "nobody", "grown"]),
         [
             r#"people key=["id"] view=false"#,
-            "id Integer default unique",
-            "salesforce_id Text null unique length=18",
-            "last_name Text",
-            "status Text default",
-            "score Decimal null precision=12 scale=2",
-            "birthdate Date null unique",
-            "company Text null -> company",
-            "a Integer null",
-            "b Integer null",
-            "total Text null generated",
+            "id integer default unique",
+            "salesforce_id text null unique length=18",
+            "last_name text",
+            "status text default",
+            "score decimal null precision=12 scale=2",
+            "birthdate date null unique",
+            "company text null -> company",
+            "a integer null",
+            "b integer null",
+            "total text null generated",
             r#"pair key=["a", "b"] view=false"#,
-            "b Text",
-            "a Integer",
-            "v Bytes null",
+            "b text",
+            "a integer",
+            "v bytes null",
             "grown key=[] view=true",
-            "id Integer null",
-            "last_name Text null",
+            "id integer null",
+            "last_name text null",
         ]
     );
 }
@@ -109,7 +110,11 @@ fn only_the_customers_own_tables_are_named() {
         prepare::identity(&library, &settings).expect("an identity"),
         before
     );
-    library.prepare(&settings, &demands(&[select("people", &[])]), Mode::Apply);
+    library.prepare(
+        &settings,
+        &demands(&[select("people", &[])]),
+        PrepareMode::Apply,
+    );
     let names = |config: &str| {
         let settings = Settings::read(config).expect("settings");
         schema::names(&library, &settings)

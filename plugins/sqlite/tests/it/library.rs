@@ -1,26 +1,29 @@
 //! The host's side of the seam, on a real database file, and stricter than the host: parameters of one position
 //! have one class, a fetch may not write, nobody waits for a lock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
-use tidegate_plugin_sqlite::changes::{self, Page, Selection};
-use tidegate_plugin_sqlite::database::{
-    Answers, Class, Database, Fault, FaultKind, Rows, Statement, Value,
-};
-use tidegate_plugin_sqlite::prepare::{self, Demand, Mode, Step};
+use tidegate_plugin_sqlite::cell::Cell;
+use tidegate_plugin_sqlite::changes::{self, Page};
+use tidegate_plugin_sqlite::database::{Answers, Class, Database, Rows, Statement, Value};
+use tidegate_plugin_sqlite::prepare::{self, Step};
 use tidegate_plugin_sqlite::settings::Settings;
+use tidegate_sdk::{
+    Batch, ChangeKind, Column, DataType, Demand, Fault, FaultKind, Group, OperationKind, Packed,
+    PrepareMode, Selection, Value as Given,
+};
 
 pub(crate) struct Library {
     folder: tempfile::TempDir,
     connection: RefCell<Connection>,
     pub(crate) warnings: RefCell<Vec<String>>,
     /// Transactions that were begun by `write`.
-    pub(crate) transactions: Cell<usize>,
+    pub(crate) transactions: std::cell::Cell<usize>,
     /// The next `write` loses its answers after its first transaction is committed.
-    pub(crate) lose_answer: Cell<bool>,
+    pub(crate) lose_answer: std::cell::Cell<bool>,
 }
 
 impl Library {
@@ -34,8 +37,8 @@ impl Library {
             folder,
             connection: RefCell::new(connection),
             warnings: RefCell::default(),
-            transactions: Cell::new(0),
-            lose_answer: Cell::new(false),
+            transactions: std::cell::Cell::new(0),
+            lose_answer: std::cell::Cell::new(false),
         }
     }
 
@@ -93,12 +96,17 @@ impl Library {
         path
     }
 
-    pub(crate) fn prepare(&self, settings: &Settings, demands: &[Demand], mode: Mode) -> Vec<Step> {
+    pub(crate) fn prepare(
+        &self,
+        settings: &Settings,
+        demands: &[Demand],
+        mode: PrepareMode,
+    ) -> Vec<Step> {
         prepare::prepare(self, settings, demands, mode).expect("prepared")
     }
 
     pub(crate) fn capture(&self, wanted: &[Selection]) {
-        self.prepare(&Settings::default(), &demands(wanted), Mode::Apply);
+        self.prepare(&Settings::default(), &demands(wanted), PrepareMode::Apply);
     }
 
     pub(crate) fn pull(&self, wanted: &[Selection], cursor: Option<&[u8]>, rows_max: u32) -> Page {
@@ -163,13 +171,7 @@ impl Library {
                     .execute_batch("ROLLBACK")
                     .expect("rolled back");
                 let at = answers.len() - 1;
-                let rolled_back = || {
-                    Err(Fault::new(
-                        FaultKind::Refused,
-                        "rolled-back",
-                        "another failed",
-                    ))
-                };
+                let rolled_back = || Err(Fault::refused("rolled-back", "another failed"));
                 return (0..statements.len())
                     .map(|other| {
                         if other == at {
@@ -219,15 +221,9 @@ impl Database for Library {
             let (now, later) = rest.split_at(size);
             let done = self.together(now);
             if self.lose_answer.replace(false) {
-                let lost = Fault {
-                    unknown: true,
-                    ..Fault::new(FaultKind::Transient, "answer-lost", "the connection broke")
-                };
-                let not = Fault::new(
-                    FaultKind::Transient,
-                    "not-attempted",
-                    "an earlier one broke",
-                );
+                let lost =
+                    Fault::transient("answer-lost", "the connection broke").with_unknown_fate();
+                let not = Fault::transient("not-attempted", "an earlier one broke");
                 answers.extend(now.iter().map(|_| Err(lost.clone())));
                 answers.extend(later.iter().map(|_| Err(not.clone())));
                 return answers;
@@ -244,7 +240,7 @@ impl Database for Library {
 }
 
 fn names_differ(prepared: &rusqlite::Statement<'_>) {
-    let mut names: Vec<&str> = prepared.column_names().into_iter().collect();
+    let mut names: Vec<&str> = prepared.column_names().collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -290,8 +286,7 @@ fn read(sql: &str, at: usize, class: Class, value: ValueRef<'_>) -> Result<Value
         }
         (Class::Blob, ValueRef::Blob(bytes)) => Value::Blob(bytes.to_vec()),
         (class, value) => {
-            return Err(Fault::new(
-                FaultKind::Broken,
+            return Err(Fault::broken(
                 "value-does-not-fit",
                 format!(
                     "{sql}: column {at} is {} and not {class:?}",
@@ -319,7 +314,15 @@ fn fault(sql: &str, error: rusqlite::Error) -> Fault {
         "SQLITE_ERROR" => panic!("{sql}: {said}"),
         _ => FaultKind::Refused,
     };
-    Fault::new(kind, code, said)
+    made(kind, code, said)
+}
+
+fn made(kind: FaultKind, code: &str, said: String) -> Fault {
+    match kind {
+        FaultKind::Transient => Fault::transient(code, said),
+        FaultKind::Missing => Fault::missing(code, said),
+        _ => Fault::refused(code, said),
+    }
 }
 
 pub(crate) fn select(object: &str, fields: &[&str]) -> Selection {
@@ -336,6 +339,7 @@ pub(crate) fn demands(wanted: &[Selection]) -> Vec<Demand> {
             object: selection.object.clone(),
             fields: selection.fields.clone(),
             captured: true,
+            written: false,
         })
         .collect()
 }
@@ -349,7 +353,12 @@ pub(crate) fn lines(page: &Page) -> Vec<String> {
             .records
             .iter()
             .map(move |record| {
-                let mut line = format!("{:?} {object} {}", record.kind, record.id);
+                let kind = match record.kind {
+                    ChangeKind::Upsert => "Upsert",
+                    ChangeKind::Delete => "Delete",
+                    ChangeKind::Hint => "Hint",
+                };
+                let mut line = format!("{kind} {object} {}", record.id);
                 for ((field, _), cell) in fields.iter().zip(&record.cells) {
                     line.push_str(&format!(" {field}={cell:?}"));
                 }
@@ -358,4 +367,31 @@ pub(crate) fn lines(page: &Page) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     page.changes.iter().flat_map(record).collect()
+}
+
+/// Rows to be pushed, with tokens from 100 on.
+pub(crate) fn group(
+    object: &str,
+    operation: OperationKind,
+    key: Option<&str>,
+    fields: &[&str],
+    rows: &[(&str, &[Cell])],
+) -> Group {
+    let columns = fields.iter().enumerate().map(|(at, field)| {
+        let given = || rows.iter().map(|(_, cells)| cells[at].as_value());
+        let data_type = given().find_map(Given::data_type).unwrap_or(DataType::Text);
+        Column::collect(*field, data_type, given()).expect("values of one type")
+    });
+    Group {
+        object: object.to_owned(),
+        operation,
+        key: key.map(str::to_owned),
+        tokens: (100..).take(rows.len()).collect(),
+        ids: rows.iter().map(|(id, _)| id).collect(),
+        versions: Packed::new(),
+        batch: Batch {
+            rows: rows.len() as u32,
+            columns: columns.collect(),
+        },
+    }
 }

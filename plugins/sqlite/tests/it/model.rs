@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use tidegate_plugin_sqlite::changes::{Page, Selection};
-use tidegate_plugin_sqlite::record::ChangeKind;
+use tidegate_plugin_sqlite::changes::Page;
 use tidegate_plugin_sqlite::settings::Settings;
 use tidegate_plugin_sqlite::{lookup, snapshot};
+use tidegate_sdk::{ChangeKind, Selection};
 
 use crate::library::{Library, select};
 
@@ -113,6 +113,7 @@ fn apply(replica: &mut Replica, page: &Page) {
             match record.kind {
                 ChangeKind::Upsert => replica.insert(at, format!("{:?}", record.cells)),
                 ChangeKind::Delete => replica.remove(&at),
+                ChangeKind::Hint => panic!("nothing here is a hint"),
             };
         }
     }

@@ -2,11 +2,12 @@
 
 use tidegate_plugin_sqlite::cell::Cell;
 use tidegate_plugin_sqlite::lookup;
-use tidegate_plugin_sqlite::push::{Outcome, push};
+use tidegate_plugin_sqlite::push::push;
 use tidegate_plugin_sqlite::settings::Settings;
-use tidegate_plugin_sqlite::write::{Group, Operation};
 
-use crate::library::Library;
+use tidegate_sdk::{OperationKind, Outcome};
+
+use crate::library::{Library, group};
 
 fn settings(timestamps: &str) -> Settings {
     Settings::read(&format!(r#"{{"timestamps": "{timestamps}"}}"#)).expect("settings")
@@ -276,21 +277,19 @@ fn what_is_written_is_stored_exactly_or_refused() {
         let library = Library::new(&format!(
             "CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared})"
         ));
-        let group = Group {
-            object: "t".to_owned(),
-            operation: Operation::Create,
-            key: None,
-            tokens: vec![1],
-            ids: vec![String::new()],
-            fields: vec!["v".to_owned()],
-            rows: vec![vec![cell.clone()]],
-        };
+        let group = group(
+            "t",
+            OperationKind::Create,
+            None,
+            &["v"],
+            &[("", std::slice::from_ref(cell))],
+        );
         let pushed = push(&library, &settings(timestamps), &[group]).expect("pushed");
-        match (&pushed.outcomes[0].1, stored.strip_prefix('!')) {
+        match (&pushed.outcomes[0].outcome, stored.strip_prefix('!')) {
             (Outcome::Refused(refusal), Some(code)) => {
                 assert_eq!(refusal.code, code, "{declared} {cell:?}")
             }
-            (Outcome::Written { .. }, None) => {
+            (Outcome::Written(_), None) => {
                 let same = library.query(&format!(
                     "SELECT v IS {stored} AND typeof(v) = typeof({stored}) FROM t"
                 ));

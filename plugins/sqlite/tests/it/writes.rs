@@ -1,33 +1,24 @@
 //! Rows written by key, and what is said of each.
 
 use tidegate_plugin_sqlite::cell::Cell;
-use tidegate_plugin_sqlite::database::FaultKind;
 use tidegate_plugin_sqlite::lookup;
-use tidegate_plugin_sqlite::push::{Outcome, Pushed, push};
-use tidegate_plugin_sqlite::refusal::Advice;
+use tidegate_plugin_sqlite::push::{Pushed, push};
 use tidegate_plugin_sqlite::settings::Settings;
-use tidegate_plugin_sqlite::write::{Group, Operation};
 
-use crate::library::{Library, lines, select};
+use tidegate_sdk::{Advice, Executed, FaultKind, Group, OperationKind, Outcome, RowOutcome};
+
+use crate::library::{self, Library, lines, select};
 
 const PEOPLE: &str = "CREATE TABLE people (id INTEGER PRIMARY KEY, sf TEXT UNIQUE, name TEXT NOT NULL, \
     phone TEXT, age INTEGER CHECK (age >= 0), boss INTEGER REFERENCES people (id));";
 
 fn group(
-    operation: Operation,
+    operation: OperationKind,
     key: Option<&str>,
     fields: &[&str],
     rows: &[(&str, &[Cell])],
 ) -> Group {
-    Group {
-        object: "people".to_owned(),
-        operation,
-        key: key.map(str::to_owned),
-        tokens: (100..).take(rows.len()).collect(),
-        ids: rows.iter().map(|(id, _)| (*id).to_owned()).collect(),
-        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-        rows: rows.iter().map(|(_, cells)| cells.to_vec()).collect(),
-    }
+    library::group("people", operation, key, fields, rows)
 }
 
 fn text(value: &str) -> Cell {
@@ -38,21 +29,28 @@ fn done(library: &Library, groups: &[Group]) -> Pushed {
     push(library, &Settings::default(), groups).expect("pushed")
 }
 
+fn advice(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Park => "Park",
+        Advice::Retry => "Retry",
+        Advice::Gone => "Gone",
+        Advice::Adopt => "Adopt",
+    }
+}
+
 /// Outcomes in the order of their tokens: `100 written 1`, `101 created 2`, `102 CODE advice fields`.
 fn said(pushed: &Pushed) -> Vec<String> {
     let mut outcomes: Vec<_> = pushed.outcomes.iter().collect();
-    outcomes.sort_by_key(|(token, _)| *token);
-    let line = |(token, outcome): &(u64, Outcome)| match outcome {
-        Outcome::Written { id, created: true } => format!("{token} created {id}"),
-        Outcome::Written { id, created: false } => format!("{token} written {id}"),
-        Outcome::Refused(refusal) => {
-            format!(
-                "{token} {} {:?} {}",
-                refusal.code,
-                refusal.advice,
-                refusal.fields.join(",")
-            )
-        }
+    outcomes.sort_by_key(|row| row.token);
+    let line = |RowOutcome { token, outcome }: &RowOutcome| match outcome {
+        Outcome::Written(written) if written.created => format!("{token} created {}", written.id),
+        Outcome::Written(written) => format!("{token} written {}", written.id),
+        Outcome::Refused(refusal) => format!(
+            "{token} {} {} {}",
+            refusal.code,
+            advice(refusal.advice),
+            refusal.fields.join(",")
+        ),
         Outcome::Unknown(_) => format!("{token} unknown"),
     };
     outcomes.into_iter().map(line).collect()
@@ -72,7 +70,7 @@ fn an_upsert_goes_by_its_key_and_leaves_unset_fields_alone() {
     let pushed = done(
         &library,
         &[group(
-            Operation::Upsert,
+            OperationKind::Upsert,
             Some("sf"),
             &["sf", "name", "phone"],
             &[
@@ -107,7 +105,7 @@ fn an_upsert_goes_by_its_key_and_leaves_unset_fields_alone() {
     let again = done(
         &library,
         &[group(
-            Operation::Upsert,
+            OperationKind::Upsert,
             Some("sf"),
             &["sf", "name"],
             &[("", &[text("B"), text("Bob")])],
@@ -117,7 +115,7 @@ fn an_upsert_goes_by_its_key_and_leaves_unset_fields_alone() {
     let not_unique = done(
         &library,
         &[group(
-            Operation::Upsert,
+            OperationKind::Upsert,
             Some("phone"),
             &["phone"],
             &[("", &[text("2")])],
@@ -154,7 +152,7 @@ fn one_refused_row_takes_no_other_with_it() {
     let pushed = done(
         &library,
         &[group(
-            Operation::Create,
+            OperationKind::Create,
             None,
             &["sf", "name", "age", "boss"],
             &rows,
@@ -184,7 +182,7 @@ fn one_refused_row_takes_no_other_with_it() {
     done(
         &all_good,
         &[group(
-            Operation::Create,
+            OperationKind::Create,
             None,
             &["sf", "name", "age", "boss"],
             &rows[10..90],
@@ -199,7 +197,7 @@ fn updates_and_deletes_tell_when_their_record_is_gone() {
     library.execute("INSERT INTO people (id, sf, name) VALUES (1, 'A', 'Ann'), (2, 'B', 'Bo')");
     let groups = [
         group(
-            Operation::Update,
+            OperationKind::Update,
             None,
             &["name", "phone", "sf"],
             &[
@@ -212,7 +210,7 @@ fn updates_and_deletes_tell_when_their_record_is_gone() {
         ),
         Group {
             tokens: vec![200, 201],
-            ..group(Operation::Delete, None, &[], &[("2", &[]), ("2", &[])])
+            ..group(OperationKind::Delete, None, &[], &[("2", &[]), ("2", &[])])
         },
     ];
     assert_eq!(
@@ -240,7 +238,7 @@ fn composite_and_text_keys_are_written_by_their_ids() {
         &library,
         &[
             group(
-                Operation::Update,
+                OperationKind::Update,
                 None,
                 &["v", "k"],
                 &[
@@ -251,7 +249,7 @@ fn composite_and_text_keys_are_written_by_their_ids() {
             Group {
                 tokens: vec![200],
                 ..group(
-                    Operation::Create,
+                    OperationKind::Create,
                     None,
                     &["k", "n"],
                     &[("", &[text("x"), Cell::Integer(3)])],
@@ -259,7 +257,7 @@ fn composite_and_text_keys_are_written_by_their_ids() {
             },
             Group {
                 tokens: vec![300],
-                ..group(Operation::Delete, None, &[], &[("1,'it''s, me'", &[])])
+                ..group(OperationKind::Delete, None, &[], &[("1,'it''s, me'", &[])])
             },
         ],
     );
@@ -288,7 +286,7 @@ fn the_answer_holds_the_written_fields_as_they_are_stored() {
     let pushed = done(
         &library,
         &[group(
-            Operation::Upsert,
+            OperationKind::Upsert,
             Some("sf"),
             &["sf", "score", "name"],
             &[(
@@ -315,7 +313,7 @@ fn the_answer_holds_the_written_fields_as_they_are_stored() {
 fn a_lock_is_a_fault_of_the_call_and_a_lost_answer_leaves_rows_unknown() {
     let library = Library::new(PEOPLE);
     let rows = [group(
-        Operation::Upsert,
+        OperationKind::Upsert,
         Some("sf"),
         &["sf", "name"],
         &[
@@ -327,8 +325,8 @@ fn a_lock_is_a_fault_of_the_call_and_a_lost_answer_leaves_rows_unknown() {
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let fault = push(&library, &Settings::default(), &rows).expect_err("locked");
     assert_eq!(
-        (fault.kind, fault.code.as_str(), fault.unknown),
-        (FaultKind::Transient, "SQLITE_BUSY", false)
+        (fault.kind, fault.code.as_str(), fault.executed),
+        (FaultKind::Transient, "SQLITE_BUSY", Executed::No)
     );
     other.execute_batch("ROLLBACK").expect("unlocked");
     library.lose_answer.set(true);
@@ -352,7 +350,7 @@ fn a_lock_is_a_fault_of_the_call_and_a_lost_answer_leaves_rows_unknown() {
 fn rows_behind_a_lost_answer_were_not_attempted() {
     let library = Library::new(PEOPLE);
     let bad = group(
-        Operation::Create,
+        OperationKind::Create,
         None,
         &["name"],
         &[
@@ -394,7 +392,7 @@ fn rows_behind_a_lost_answer_were_not_attempted() {
             "103 not-attempted Retry "
         ]
     );
-    let retried = pushed.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Refused(refusal) if refusal.advice == Advice::Retry)).count();
+    let retried = pushed.outcomes.iter().filter(|row| matches!(&row.outcome, Outcome::Refused(refusal) if refusal.advice == Advice::Retry)).count();
     assert_eq!(
         (retried, library.query("SELECT count(*) FROM people")),
         (2, "2".to_owned())
@@ -409,7 +407,7 @@ fn own_writes_come_back_once() {
     library.capture(&wanted);
     let page = library.pull(&wanted, None, 10);
     let row = [group(
-        Operation::Upsert,
+        OperationKind::Upsert,
         Some("sf"),
         &["sf", "name"],
         &[("", &[text("A"), text("Ann")])],
