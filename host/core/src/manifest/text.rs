@@ -79,26 +79,35 @@ impl<'a> Document<'a> {
     pub(super) fn read(&self) -> (Option<Manifest>, Vec<ManifestProblem>) {
         let mut root = self.root.clone();
         let mut problems = Vec::new();
-        let mut removed: Vec<Range<usize>> = Vec::new();
+        let mut gone: Vec<Path> = Vec::new();
         loop {
             let error = match Manifest::deserialize(Deserializer::from(root.clone())) {
                 Ok(manifest) => return (Some(manifest), problems),
                 Err(error) => error,
             };
-            let span = error.span().unwrap_or(0..0);
-            // What is missing because it was just taken out is not a second mistake.
-            let follows = removed
-                .iter()
-                .any(|gone| encloses(&span, gone) && span != *gone);
-            if !follows {
+            let span = error.span().unwrap_or_else(|| self.root.span());
+            let path = self.locate(&span);
+            if !follows(&gone, &path, error.message()) {
                 let reason = explain(error.message());
                 problems.push(ManifestProblem::at(self.text, span.start, reason));
             }
-            match remove(root.get_mut(), &span) {
-                Some(gone) => removed.push(gone),
-                None => return (None, problems),
+            if let Some(meant) = misspelt(error.message()) {
+                // The key that was meant is not missing besides.
+                gone.push(sibling(&path, meant));
+            }
+            gone.push(path);
+            if span == self.root.span() || !remove(root.get_mut(), &span) {
+                return (None, problems);
             }
         }
+    }
+
+    /// The smallest entry that a span is about; the root is the empty path.
+    fn locate(&self, span: &Range<usize>) -> Path {
+        if *span == self.root.span() {
+            return Path::new();
+        }
+        locate(self.root.get_ref(), span).unwrap_or_default()
     }
 
     fn place(&self, pointer: &str) -> usize {
@@ -131,68 +140,135 @@ fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// Takes out the smallest entry that holds the span, and tells where it stood.
-fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Range<usize>> {
-    for (_, value) in table.iter_mut() {
-        if let Some(gone) = remove_within(value, span) {
-            return Some(gone);
-        }
-    }
-    let found = table
-        .iter()
-        .find(|(key, value)| encloses(&key.span(), span) || encloses(&value.span(), span))
-        .map(|(key, value)| {
-            (
-                key.get_ref().to_string(),
-                key.span().start..value.span().end.max(key.span().end),
-            )
-        });
-    let (key, gone) = found?;
-    table.remove(key.as_str());
-    Some(gone)
+/// Keys and indexes from the root to an entry.
+type Path = Vec<String>;
+
+fn sibling(path: &Path, key: &str) -> Path {
+    let mut sibling = path.clone();
+    sibling.pop();
+    sibling.push(key.to_owned());
+    sibling
 }
 
-fn remove_within(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<Range<usize>> {
-    // An error about a whole table or list must take out the whole of it.
-    if value.span() == *span {
-        return None;
+/// Whether a mistake comes of an entry having been taken out: what is now missing, or now empty, was not so before.
+fn follows(gone: &[Path], path: &Path, message: &str) -> bool {
+    match quoted_after(message, "missing field `") {
+        Some(field) => {
+            let mut missing = path.clone();
+            missing.push(field.to_owned());
+            gone.contains(&missing)
+        }
+        None => gone
+            .iter()
+            .any(|gone| gone.len() > path.len() && gone.starts_with(path)),
     }
-    match value.get_mut() {
-        DeValue::Table(table) => remove(table, span),
+}
+
+/// Headed tables span only their header, so the whole tree is searched, deepest entries first.
+fn locate(table: &DeTable<'_>, span: &Range<usize>) -> Option<Path> {
+    table.iter().find_map(|(key, value)| {
+        let found = within(value, span).or_else(|| {
+            let here = encloses(&key.span(), span) || encloses(&value.span(), span);
+            here.then(Path::new)
+        });
+        found.map(|mut path| {
+            path.insert(0, key.get_ref().to_string());
+            path
+        })
+    })
+}
+
+fn within(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<Path> {
+    let deeper = match value.get_ref() {
+        // A list of tables spans its first header, so its items are asked first.
+        DeValue::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let found = within(item, span);
+            let found = found.or_else(|| encloses(&item.span(), span).then(Path::new));
+            found.map(|mut path| {
+                path.insert(0, index.to_string());
+                path
+            })
+        }),
+        DeValue::Table(table) if value.span() != *span => locate(table, span),
+        _ => None,
+    };
+    deeper.or_else(|| (value.span() == *span).then(Path::new))
+}
+
+/// Takes out the smallest entry that a span is about.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+    let Some(path) = locate(table, span) else {
+        return false;
+    };
+    let Some((key, rest)) = path.split_first() else {
+        return false;
+    };
+    if rest.is_empty() {
+        return table.remove(key.as_str()).is_some();
+    }
+    match table.get_mut(key.as_str()) {
+        Some(value) => remove_at(value.get_mut(), rest),
+        None => false,
+    }
+}
+
+fn remove_at(value: &mut DeValue<'_>, path: &[String]) -> bool {
+    let Some((key, rest)) = path.split_first() else {
+        return false;
+    };
+    match value {
+        DeValue::Table(table) if rest.is_empty() => table.remove(key.as_str()).is_some(),
+        DeValue::Table(table) => match table.get_mut(key.as_str()) {
+            Some(value) => remove_at(value.get_mut(), rest),
+            None => false,
+        },
         DeValue::Array(items) => {
-            for item in items.iter_mut() {
-                if let Some(gone) = remove_within(item, span) {
-                    return Some(gone);
-                }
+            let Ok(index) = key.parse::<usize>() else {
+                return false;
+            };
+            if let (false, Some(item)) = (rest.is_empty(), items.get_mut(index)) {
+                return remove_at(item.get_mut(), rest);
             }
-            let index = items.iter().position(|item| encloses(&item.span(), span))?;
-            let gone = items[index].span();
-            let mut rest = toml::de::DeArray::new();
+            // The list offers no removal of its own.
+            let mut others = toml::de::DeArray::new();
             for (position, item) in items.iter().enumerate() {
                 if position != index {
-                    rest.push(item.clone());
+                    others.push(item.clone());
                 }
             }
-            *items = rest;
-            Some(gone)
+            let found = others.len() < items.len();
+            *items = others;
+            found
         }
-        _ => None,
+        _ => false,
     }
+}
+
+fn quoted_after<'a>(message: &'a str, start: &str) -> Option<&'a str> {
+    let (name, _) = message.strip_prefix(start)?.split_once('`')?;
+    Some(name)
+}
+
+/// The unknown name that serde complains of, and the known one that was probably meant.
+fn unknown(message: &str) -> Option<(&str, Option<&str>)> {
+    let starts = ["unknown field `", "unknown variant `"];
+    let rest = starts
+        .iter()
+        .find_map(|start| message.strip_prefix(start))?;
+    let (name, expected) = rest.split_once('`')?;
+    let known = expected.split('`').skip(1).step_by(2);
+    Some((name, nearest(name, known)))
+}
+
+fn misspelt(message: &str) -> Option<&str> {
+    unknown(message).and_then(|(_, meant)| meant)
 }
 
 /// Adds the name that was probably meant to what serde says of an unknown one.
 fn explain(message: &str) -> String {
-    let unknown = ["unknown field `", "unknown variant `"];
-    let Some(rest) = unknown.iter().find_map(|start| message.strip_prefix(start)) else {
-        return message.to_owned();
-    };
-    let Some((name, expected)) = rest.split_once('`') else {
-        return message.to_owned();
-    };
-    let known = expected.split('`').skip(1).step_by(2);
-    match nearest(name, known) {
-        Some(meant) => format!("`{name}` is not known here; did you mean `{meant}`?"),
-        None => message.to_owned(),
+    match unknown(message) {
+        Some((name, Some(meant))) => format!("`{name}` is not known here; did you mean `{meant}`?"),
+        _ => message.to_owned(),
     }
 }
 

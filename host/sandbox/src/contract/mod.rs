@@ -5,6 +5,8 @@
 
 mod change;
 mod outcome;
+#[cfg(test)]
+mod tests;
 mod trail;
 
 use std::collections::HashSet;
