@@ -53,6 +53,10 @@ pub enum LoadError {
     ImportsRefused(Vec<String>),
     #[error("the component could not be compiled")]
     CompileFailed(#[source] wasmtime::Error),
+    #[error(
+        "the plugin needs {needs} of {knob} before it does anything, and may have {limit}; raise that limit"
+    )]
+    LimitTooLow { knob: Knob, needs: u64, limit: u64 },
     #[error("these limits are zero, so that no call could succeed: {}", .0.join(", "))]
     LimitsInvalid(Vec<&'static str>),
 }
@@ -71,6 +75,7 @@ impl LoadError {
             Self::WrongWitVersion { .. } => "wrong-wit-version",
             Self::ImportsRefused(_) => "imports-refused",
             Self::CompileFailed(_) => "compile-failed",
+            Self::LimitTooLow { knob, .. } => knob.code(),
             Self::LimitsInvalid(_) => "limits-invalid",
         }
     }
@@ -116,16 +121,13 @@ impl Sandbox {
         let manifest = examine(bytes, limits.component_bytes_max)?.manifest;
         let hash = hash(bytes);
         let component = self.compile(bytes, &hash)?;
+        check_needs(&component, &limits)?;
         let (pre, exports) = self.link(&component, manifest.plugin.kind)?;
         Ok(Arc::new(Plugin {
             name: manifest.plugin.name.as_str().into(),
             manifest,
             hash,
-            calls: Semaphore::new(
-                usize::try_from(limits.calls_max)
-                    .unwrap_or(usize::MAX >> 3)
-                    .min(usize::MAX >> 3),
-            ),
+            calls: Semaphore::new(permits(limits.calls_max)),
             limits: Arc::new(limits),
             sandbox: Arc::clone(self),
             pre,
@@ -179,6 +181,39 @@ impl Sandbox {
         };
         Ok((pre, exports))
     }
+}
+
+fn permits(calls_max: u64) -> usize {
+    usize::try_from(calls_max).map_or(Semaphore::MAX_PERMITS, |calls| {
+        calls.min(Semaphore::MAX_PERMITS)
+    })
+}
+
+const PAGE_BYTES: u64 = 65_536;
+
+/// What every call would need at its start. A language runtime may need more than the limits allow by default, and
+/// is better told so now than at its first call.
+fn check_needs(component: &Component, limits: &Limits) -> Result<(), LoadError> {
+    let Some(needs) = component.resources_required() else {
+        return Ok(());
+    };
+    let memory_bytes = needs
+        .max_initial_memory_size
+        .map(|pages| pages.saturating_mul(PAGE_BYTES));
+    let needs = [
+        (Knob::MemoryBytes, memory_bytes, limits.memory_bytes_max),
+        (
+            Knob::TableElements,
+            needs.max_initial_table_size,
+            limits.table_elements_max,
+        ),
+    ];
+    for (knob, needs, limit) in needs {
+        if let Some(needs) = needs.filter(|needs| *needs > limit) {
+            return Err(LoadError::LimitTooLow { knob, needs, limit });
+        }
+    }
+    Ok(())
 }
 
 fn other_type(error: wasmtime::Error) -> LoadError {

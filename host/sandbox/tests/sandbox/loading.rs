@@ -249,6 +249,23 @@ async fn size_is_looked_at_first() {
 }
 
 #[tokio::test]
+async fn what_can_not_even_start_is_told_which_limit_to_raise() {
+    let sandbox = forge::sandbox(None);
+    let limits = Limits {
+        memory_bytes_max: 1 << 16,
+        ..Limits::default()
+    };
+    let error = sandbox
+        .load(forge::mapping(ECHO), limits)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "memory-limit");
+    for words in ["memory-bytes-max", "131072", "65536"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_of_zero_is_a_mistake() {
     let sandbox = forge::sandbox(None);
     let limits = Limits {
