@@ -52,8 +52,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) cache: Option<Cache>,
-    pub(crate) connectors: Linker<Guest>,
-    pub(crate) mappings: Linker<Guest>,
+    pub(crate) linker: Linker<Guest>,
     /// One permit per instance that the pool can hold, so that it is waited for, not overrun.
     pub(crate) instances: Arc<Semaphore>,
     pooled: bool,
@@ -68,8 +67,7 @@ impl Sandbox {
             None => None,
         };
         Ok(Arc::new(Self {
-            connectors: imports::connector_linker(&engine).map_err(SandboxError::Engine)?,
-            mappings: imports::mapping_linker(&engine).map_err(SandboxError::Engine)?,
+            linker: imports::linker(&engine).map_err(SandboxError::Engine)?,
             engine,
             cache,
             instances: Arc::new(Semaphore::new(settings.instances_max.max(1) as usize)),

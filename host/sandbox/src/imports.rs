@@ -7,20 +7,20 @@ use crate::convert::Convert;
 use crate::guest::{Door, Guest};
 use crate::surroundings;
 
-/// The log and the empty surroundings, for mappings.
-pub(crate) fn mapping_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+/// Everything that any plugin may import. Mappings get the gateway linked too, since interpreters import every
+/// function of an interface of which they need one type; calling it ends a mapping with [`NoGateway`].
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     surroundings::add_to_linker(&mut linker)?;
     log::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-    Ok(linker)
-}
-
-/// The gateway as well, for connectors.
-pub(crate) fn connector_linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = mapping_linker(engine)?;
     gateway::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }
+
+/// A mapping tried to reach out.
+#[derive(Debug, thiserror::Error)]
+#[error("a mapping is pure and has no gateway; make it a connector to reach out")]
+pub(crate) struct NoGateway;
 
 type Answers = Vec<Result<gateway::Response, gateway::Fault>>;
 
@@ -46,7 +46,7 @@ impl Guest {
     fn door(&self) -> wasmtime::Result<&Door> {
         self.door
             .as_ref()
-            .ok_or_else(|| wasmtime::Error::msg("this call has no gateway"))
+            .ok_or_else(|| wasmtime::Error::new(NoGateway))
     }
 }
 

@@ -158,11 +158,8 @@ impl Sandbox {
         component: &Component,
         kind: PluginKind,
     ) -> Result<(InstancePre<Guest>, Exports), LoadError> {
-        let linker = match kind {
-            PluginKind::Connector => &self.connectors,
-            PluginKind::Mapping => &self.mappings,
-        };
-        let pre = linker
+        let pre = self
+            .linker
             .instantiate_pre(component)
             .map_err(|error| LoadError::ImportsRefused(vec![format!("{error:#}")]))?;
         let exports = match kind {
@@ -253,7 +250,7 @@ pub(crate) fn examine(bytes: &[u8], bytes_max: u64) -> Result<Examined, LoadErro
     }
     let interface = Interface::decode(bytes).map_err(LoadError::Broken)?;
     let surfaces = interface.surfaces();
-    check_imports(&surfaces, manifest.plugin.kind)?;
+    check_imports(&surfaces)?;
     check_exports(&surfaces, manifest.plugin.kind)?;
     check_types(&interface)?;
     Ok(Examined {
@@ -292,17 +289,13 @@ pub(crate) fn check_config_schema(manifest: &Manifest, text: &str) -> Result<(),
     }
 }
 
-fn check_imports(surfaces: &Surfaces, kind: PluginKind) -> Result<(), LoadError> {
+fn check_imports(surfaces: &Surfaces) -> Result<(), LoadError> {
     let mut refused = Vec::new();
     for import in &surfaces.imports {
-        if let Some((name, version)) = wit::split_interface(&import.name) {
+        if let Some((_, version)) = wit::split_interface(&import.name) {
             if version != WIT_VERSION {
                 let wanted = version.to_owned();
                 return Err(LoadError::WrongWitVersion { wanted });
-            }
-            if kind == PluginKind::Mapping && name == "gateway" && !import.functions.is_empty() {
-                let reason = "a mapping is pure and imports nothing but the log; make it a connector to reach out";
-                refused.push(format!("{}: {reason}", import.name));
             }
         } else if let Some(reason) = refusal(import) {
             refused.push(format!("{}: {reason}", import.name));

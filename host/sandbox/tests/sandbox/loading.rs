@@ -1,7 +1,7 @@
 //! Files that are no plugins are refused with a code, before anything of them is compiled.
 
 use tidegate_core::plugin::{Direction, MappingContext};
-use tidegate_sandbox::{Limits, LoadError, World, component_from_core, embed_manifest, inspect};
+use tidegate_sandbox::{Limits, LoadError, embed_manifest, inspect};
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
@@ -79,8 +79,6 @@ fn cases() -> Vec<Case> {
     let module = forge::mapping_module(ECHO);
     let two = MAPPING.replace("wit = \"0.1.0\"", "wit = \"0.2.0\"");
     let schema = format!("{MAPPING}\n[config]\ntype = \"no such type\"\n");
-    let reaching = forge::connector_module("unreachable", "unreachable");
-    let reaching = component_from_core(&reaching, CONNECTOR, World::Connector).unwrap();
     let mut cut = forge::mapping(ECHO);
     cut.truncate(cut.len() / 2);
     vec![
@@ -162,12 +160,6 @@ fn cases() -> Vec<Case> {
             ),
             "wrong-world",
             &["map-batch", "hint"],
-        ),
-        (
-            "a mapping that reaches out",
-            embed_manifest(&reaching, MAPPING).unwrap(),
-            "imports-refused",
-            &["gateway", "a mapping is pure"],
         ),
         (
             "sockets",
