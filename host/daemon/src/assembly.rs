@@ -1,17 +1,70 @@
 //! From a config as meant to all the parts of a host, before anything moves.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_gateway::{
     AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway, Journal, Limits,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
+use tidegate_store::{OpenError, Options, Store};
 
 use crate::check::plugins::{self, Plugins};
 use crate::config;
 use crate::config::meant::{Auth, Config, Credentials, Endpoint};
 use crate::config::problem::Findings;
+
+/// Why there is no store to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the data folder {} can't be made", .folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl StoreError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Folder { .. } => "data-folder",
+            Self::Open(error) => error.code(),
+        }
+    }
+}
+
+/// The data folder, for its owner only.
+pub fn make_folder(data: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|source| StoreError::Folder {
+            folder: data.to_owned(),
+            source,
+        })
+}
+
+/// Opens the store of a config, which takes its lock. Blocks.
+pub fn open_store(config: &Config) -> Result<Store, StoreError> {
+    make_folder(&config.host.data)?;
+    Ok(Store::open(store_folder(config), store_options(config))?)
+}
+
+pub fn store_folder(config: &Config) -> PathBuf {
+    config.host.data.join("store")
+}
+
+pub fn store_options(config: &Config) -> Options {
+    Options {
+        engine: config.host.engine,
+        cache_bytes: config.host.cache_bytes_max,
+    }
+}
 
 /// The sandbox, with its compiled code in the data folder when there is one.
 pub fn sandbox(config: &Config) -> Result<Arc<Sandbox>, SandboxError> {

@@ -6,10 +6,11 @@
 //! - [`assembly`]: from a config to the parts of a host
 //! - [`check`]: everything that is wrong, before anything runs
 //! - [`sync`]: keeps the syncs in step
+//! - [`host`]: a host's life
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
-//! - [`logs`]: what it says unasked
+//! - [`logs`], [`progress`]: what it says unasked
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
@@ -18,7 +19,9 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod host;
 pub mod logs;
+pub mod progress;
 pub mod status;
 pub mod sync;
 pub mod tasks;

@@ -3,8 +3,6 @@
 //! The seam between the engine, which knows, and the [`control`](crate::control) socket, which is asked.
 //! Holds names, counts, codes and record ids; never a field's value or a secret (invariant 10).
 
-use std::sync::{Arc, OnceLock};
-
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tidegate_core::sync::Side;
@@ -103,6 +101,13 @@ pub struct Told {
 pub struct EndpointStatus {
     pub name: String,
     pub plugin: String,
+    /// HTTP requests on the wire since the host started, repeats included.
+    pub requests: u64,
+    pub statements: u64,
+    /// Answers in which the vendor said that an allowance is spent.
+    pub throttled: u64,
+    /// Requests that came back unsent, because no permit was to be had in time.
+    pub held_back: u64,
     pub pools: Vec<PoolStatus>,
 }
 
@@ -127,9 +132,6 @@ pub struct PluginStatus {
     pub version: String,
     /// SHA-256 of the component, in hexadecimal.
     pub hash: String,
-    /// Calls that ran into a limit, and calls that trapped.
-    pub breaches: u64,
-    pub traps: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -208,22 +210,4 @@ pub trait StatusSource: Send + Sync {
     fn syncs(&self) -> BoxFuture<'_, Vec<SyncStatus>>;
     /// Returns when the command is in force and survives a restart.
     fn command(&self, command: Command) -> BoxFuture<'_, Result<Done, CommandError>>;
-}
-
-/// Where the engine presents itself once it can answer. Clones share one place.
-#[derive(Clone, Default)]
-pub struct Presence {
-    source: Arc<OnceLock<Arc<dyn StatusSource>>>,
-}
-
-impl Presence {
-    /// Only the first one counts; a host has one engine.
-    pub fn announce(&self, source: Arc<dyn StatusSource>) {
-        self.source.get_or_init(|| source);
-    }
-
-    /// `None` while the host is still opening its store and plugins.
-    pub fn source(&self) -> Option<Arc<dyn StatusSource>> {
-        self.source.get().cloned()
-    }
 }

@@ -94,3 +94,72 @@ zone = "misspelt"
         "check changes nothing"
     );
 }
+
+/// Out of one engine and into another, with a code for each way in which a store can't be had.
+#[test]
+fn the_store_moves_and_is_verified() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| tidegate(folder.path(), arguments);
+    let config = |name: &str, engine: &str| {
+        let text = format!("host = {{ data = \"{name}\", engine = \"{engine}\" }}\n[syncs]\n");
+        std::fs::write(folder.path().join(format!("{name}.toml")), text).expect("the config");
+    };
+    config("one", "sled");
+    config("two", "redb");
+
+    let none = run(&["store", "verify", "--json", "-c", "one.toml"]);
+    assert_eq!(
+        (code(&none), &json(&none)["code"]),
+        (Some(3), &"no-store".into())
+    );
+
+    let options = tidegate_store::Options::default();
+    let store = tidegate_store::Store::open(folder.path().join("one/store"), options);
+    let store = store.expect("a store");
+    let locked = run(&["store", "verify", "--json", "-c", "one.toml"]);
+    assert_eq!(
+        (code(&locked), &json(&locked)["code"]),
+        (Some(3), &"store-locked".into())
+    );
+
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(async {
+            let batch = tidegate_store::Batch::new().put("key", "value");
+            store.apply(batch).await.expect("applied");
+            store.close().await.expect("closed");
+        });
+    let export = run(&["store", "export", "all.export", "--json", "-c", "one.toml"]);
+    assert_eq!(
+        (code(&export), &json(&export)["records"]),
+        (Some(0), &1.into())
+    );
+    let import = run(&["store", "import", "all.export", "--json", "-c", "two.toml"]);
+    assert_eq!(
+        (code(&import), &json(&import)["records"]),
+        (Some(0), &1.into())
+    );
+    let again = run(&["store", "import", "all.export", "--json", "-c", "two.toml"]);
+    assert_eq!(
+        (code(&again), &json(&again)["code"]),
+        (Some(1), &"import-not-empty".into())
+    );
+    let verify = run(&["store", "verify", "--json", "-c", "two.toml"]);
+    assert_eq!(
+        (code(&verify), &json(&verify)["records"]),
+        (Some(0), &1.into())
+    );
+}
+
+#[test]
+fn a_file_that_is_no_plugin_is_inspected_with_a_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("x.wasm"), "not wasm").expect("the file");
+    for (file, wanted) in [("x.wasm", "not-wasm"), ("gone.wasm", "read-failed")] {
+        let inspect = tidegate(folder.path(), &["plugin", "inspect", file, "--json"]);
+        assert_eq!(
+            (code(&inspect), &json(&inspect)["code"]),
+            (Some(1), &wanted.into())
+        );
+    }
+}

@@ -53,6 +53,7 @@ impl Pretended {
             endpoints: vec![EndpointStatus {
                 name: "crm".into(),
                 plugin: "salesforce".into(),
+                requests: 12,
                 pools: vec![PoolStatus {
                     name: "daily".into(),
                     used: 70,
@@ -60,6 +61,7 @@ impl Pretended {
                     parked_ms: Some(30_000),
                     reason: "spent".into(),
                 }],
+                ..EndpointStatus::default()
             }],
             ..Status::default()
         }

@@ -5,6 +5,7 @@ mod exit;
 mod plugin;
 mod print;
 mod status;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,9 @@ enum Command {
     Dead(status::DeadCommand),
     /// End a running host as SIGTERM does
     Stop,
+    /// Export, import or verify the store of a host that is not running
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Build and inspect plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Stop => ask(Request::Stop),
+        Command::Store(command) => store::run(&config, &command, &terminal),
         Command::Plugin(command) => plugin::run(command, &terminal),
     };
     exit.into()

@@ -208,35 +208,32 @@ fn trouble(sync: &SyncStatus) -> Option<String> {
 }
 
 fn endpoints(endpoints: &[EndpointStatus]) -> String {
-    let mut table = Table::new(["endpoint", "plugin", "pool", "used", "limit", "state"]);
+    let mut table = Table::new([
+        "endpoint",
+        "plugin",
+        "requests",
+        "statements",
+        "throttled",
+        "held back",
+    ]);
+    let mut pools = Table::new(["endpoint", "pool", "used", "limit", "state"]);
     for endpoint in endpoints {
-        let open = [None];
-        let pools: Vec<_> = endpoint.pools.iter().map(Some).collect();
-        let rows = if pools.is_empty() { &open[..] } else { &pools };
-        for (index, pool) in rows.iter().enumerate() {
-            let (name, plugin) = match index {
-                0 => (endpoint.name.clone(), endpoint.plugin.clone()),
-                _ => (String::new(), String::new()),
-            };
-            let Some(pool) = pool else {
-                table.row([
-                    name,
-                    plugin,
-                    "-".into(),
-                    "-".into(),
-                    "-".into(),
-                    "open".into(),
-                ]);
-                continue;
-            };
+        table.row([
+            endpoint.name.clone(),
+            endpoint.plugin.clone(),
+            count(endpoint.requests),
+            count(endpoint.statements),
+            count(endpoint.throttled),
+            count(endpoint.held_back),
+        ]);
+        for pool in &endpoint.pools {
             let state = match pool.parked_ms {
                 Some(ms) => format!("parked for {}: {}", ago(ms), pool.reason),
                 None if pool.reason.is_empty() => "open".to_owned(),
                 None => pool.reason.clone(),
             };
-            table.row([
-                name,
-                plugin,
+            pools.row([
+                endpoint.name.clone(),
                 pool.name.clone(),
                 count(pool.used),
                 count(pool.limit),
@@ -244,19 +241,20 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
             ]);
         }
     }
-    table.text()
+    match pools.text() {
+        pools if pools.is_empty() => table.text(),
+        pools => format!("{}\n\n{pools}", table.text()),
+    }
 }
 
 fn plugins(plugins: &[PluginStatus]) -> String {
-    let mut table = Table::new(["plugin", "is", "version", "hash", "breaches", "traps"]);
+    let mut table = Table::new(["plugin", "is", "version", "hash"]);
     for plugin in plugins {
         table.row([
             plugin.name.clone(),
             plugin.plugin.clone(),
             plugin.version.clone(),
             plugin.hash.chars().take(12).collect(),
-            count(plugin.breaches),
-            count(plugin.traps),
         ]);
     }
     table.text()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
+use tidegate_store::CACHE_BYTES_DEFAULT;
 use tracing_subscriber::EnvFilter;
 
 use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
@@ -20,7 +21,6 @@ use super::written::{
     WrittenSide, WrittenSync,
 };
 
-const CACHE_BYTES_MAX: u64 = 64 << 20;
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
 const QUEUE_MAX: u64 = 100_000;
 const NAME_LENGTH_MAX: usize = 60;
@@ -59,7 +59,7 @@ impl Meaning<'_> {
                 "write a level, `error`, `warn`, `info`, `debug` or `trace`, or a list such as `warn,tidegate=debug`",
             );
         }
-        let cache_bytes_max = host.cache_bytes_max.unwrap_or(CACHE_BYTES_MAX);
+        let cache_bytes_max = host.cache_bytes_max.unwrap_or(CACHE_BYTES_DEFAULT);
         if cache_bytes_max < CACHE_BYTES_LEAST {
             self.findings.error(
                 Code::OutOfRange,

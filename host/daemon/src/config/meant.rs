@@ -10,6 +10,7 @@ use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::{Origin, Secret};
 use tidegate_sandbox::Limits;
+use tidegate_store::EngineKind;
 
 use super::secret::SecretRef;
 
@@ -26,19 +27,11 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Host {
     pub data: PathBuf,
-    pub engine: EngineChoice,
+    pub engine: EngineKind,
     pub cache_bytes_max: u64,
     /// A filter such as `info` or `warn,tidegate=debug`.
     pub log: String,
     pub log_format: LogFormat,
-}
-
-/// What the store runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineChoice {
-    #[default]
-    Sled,
-    Redb,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

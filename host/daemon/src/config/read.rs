@@ -5,9 +5,10 @@ use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::Lane;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
+use tidegate_store::EngineKind;
 use toml::de::{DeTable, DeValue};
 
-use super::meant::{EngineChoice, LogFormat};
+use super::meant::LogFormat;
 use super::places::{Places, join};
 use super::problem::{Code, Findings};
 use super::secret::SecretRef;
@@ -38,8 +39,7 @@ const LANES: &[(&str, Lane)] = &[
     ("normal", Lane::Normal),
     ("backfill", Lane::Backfill),
 ];
-const ENGINES: &[(&str, EngineChoice)] =
-    &[("sled", EngineChoice::Sled), ("redb", EngineChoice::Redb)];
+const ENGINES: &[(&str, EngineKind)] = &[("sled", EngineKind::Sled), ("redb", EngineKind::Redb)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SCHEMES: &[(&str, AuthScheme)] = &[
     ("none", AuthScheme::None),

@@ -6,8 +6,9 @@ use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::Lane;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
+use tidegate_store::EngineKind;
 
-use super::meant::{EngineChoice, LogFormat};
+use super::meant::LogFormat;
 use super::secret::SecretRef;
 
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct Written {
 #[derive(Clone, Debug, Default)]
 pub(super) struct WrittenHost {
     pub(super) data: Option<String>,
-    pub(super) engine: Option<EngineChoice>,
+    pub(super) engine: Option<EngineKind>,
     pub(super) cache_bytes_max: Option<u64>,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,

@@ -1,0 +1,172 @@
+//! A host's life: it answers on its socket, tells how far it is, and ends cleanly.
+//!
+//! The engine is a future here; whatever it does, the tasks around it are the same.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tidegate_gateway::{Clock, Gateway};
+use tidegate_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::check::plugins::Plugins;
+use crate::control::{Answer, Answerer, Listener, Request};
+use crate::progress;
+use crate::status::{
+    CommandError, EndpointStatus, PluginStatus, Status, StatusSource, StoreStatus,
+};
+use crate::tasks::{Task, Tasks};
+
+/// The parts of a running host, as far as it can be asked about them.
+pub struct Host {
+    pub data: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub store: Store,
+    pub plugins: Plugins,
+    pub gateways: BTreeMap<Arc<str>, Reached>,
+    /// What the engine knows of the syncs.
+    pub source: Arc<dyn StatusSource>,
+    pub stop: CancellationToken,
+    /// When the host began, by the clock's `mono_ms`.
+    pub began_ms: u64,
+}
+
+/// An endpoint and what speaks for it.
+pub struct Reached {
+    pub plugin: Arc<str>,
+    pub gateway: Arc<Gateway>,
+}
+
+/// Runs the engine to its end with everything around it, and closes the store. The first failure that ended
+/// it is the answer. `signals` hears them for as long as the host lives.
+pub async fn live(
+    host: Host,
+    engine: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    signals: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> anyhow::Result<()> {
+    let host = Arc::new(host);
+    let mut tasks = Tasks::new(host.stop.clone());
+    tasks.start(Task::Signals, signals);
+    tasks.start(Task::Engine, engine);
+    match Listener::bind(&host.data) {
+        Ok(listener) => {
+            let answerer = host.clone();
+            tasks.start(
+                Task::Control,
+                async move { Ok(listener.serve(answerer).await?) },
+            );
+        }
+        // A host that can't be asked still keeps its systems in step.
+        Err(error) => {
+            tracing::error!(%error, data = %host.data.display(), "no socket, so `tidegate status` will find no host");
+        }
+    }
+    let source = host.source.clone();
+    let clock = host.clock.clone();
+    tasks.start(Task::Progress, async move {
+        progress::tell(source.as_ref(), clock.as_ref()).await;
+        Ok(())
+    });
+    let ended = tasks.finish().await;
+    let closed = host.store.clone().close().await;
+    ended?;
+    Ok(closed?)
+}
+
+impl Host {
+    async fn status(&self) -> Status {
+        let store = self.store.clone();
+        // Counting reads the disk the first time.
+        let stats = tokio::task::spawn_blocking(move || store.stats()).await;
+        let store = match stats {
+            Ok(Ok(stats)) => StoreStatus {
+                engine: stats.engine.name().to_owned(),
+                records: stats.records,
+                bytes: stats.bytes_on_disk,
+            },
+            Ok(Err(_)) | Err(_) => StoreStatus::default(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.clock.now().mono_ms.saturating_sub(self.began_ms),
+            stopping: self.stop.is_cancelled(),
+            syncs: self.source.syncs().await,
+            endpoints: self.endpoints(),
+            plugins: self.plugins(),
+            store,
+            rss_bytes: rss_bytes(),
+        }
+    }
+
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        self.gateways
+            .iter()
+            .map(|(name, reached)| {
+                let counters = reached.gateway.counters();
+                EndpointStatus {
+                    name: name.to_string(),
+                    plugin: reached.plugin.to_string(),
+                    requests: counters.requests,
+                    statements: counters.statements,
+                    throttled: counters.throttled,
+                    held_back: counters.held_back,
+                    pools: Vec::new(),
+                }
+            })
+            .collect()
+    }
+
+    fn plugins(&self) -> Vec<PluginStatus> {
+        self.plugins
+            .iter()
+            .map(|(name, plugin)| PluginStatus {
+                name: name.to_string(),
+                plugin: plugin.manifest().plugin.name.clone(),
+                version: plugin.manifest().plugin.version.clone(),
+                hash: plugin.hash().to_owned(),
+            })
+            .collect()
+    }
+}
+
+impl Answerer for Host {
+    fn answer(&self, request: Request) -> BoxFuture<'_, Answer> {
+        async move {
+            match request {
+                Request::Status => Answer::Status(Box::new(self.status().await)),
+                Request::Stop => {
+                    tracing::info!("stopping: asked on the socket");
+                    self.stop.cancel();
+                    Answer::Stopping
+                }
+                Request::Command { .. } if self.stop.is_cancelled() => {
+                    Answer::Error(CommandError {
+                        code: "stopping".to_owned(),
+                        message: "the host is stopping and takes no commands".to_owned(),
+                    })
+                }
+                Request::Command { command } => match self.source.command(command).await {
+                    Ok(done) => Answer::Done(done),
+                    Err(error) => Answer::Error(error),
+                },
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Resident memory of this process; 0 where the system does not tell.
+pub fn rss_bytes() -> u64 {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return 0;
+    };
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1_024)
+}
