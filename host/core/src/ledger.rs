@@ -13,7 +13,7 @@ use crate::record::{DeadLetter, Entry, IdRef, Link, LinkId, Sent};
 use crate::sync::Side;
 
 /// Committed state, by key. Reading it must not block for long.
-pub trait Base {
+pub trait Base: Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError>;
 }
 

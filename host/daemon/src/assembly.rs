@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use tidegate_gateway::{
     AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway, Journal, Limits,
+    SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
+use tokio_util::sync::CancellationToken;
 
 use crate::check::plugins::{self, Plugins};
-use crate::config;
 use crate::config::meant::{Auth, Config, Credentials, Endpoint};
-use crate::config::problem::Findings;
+use crate::config::problem::{Findings, Problem};
+use crate::config::{self, Loaded};
+use crate::host::{Host, Reached};
+use crate::sync::{self, Assembly, Intents, SyncParts, Syncs};
 
 /// Why there is no store to work with.
 #[derive(Debug, thiserror::Error)]
@@ -164,4 +168,112 @@ pub fn gateways(
             Some((name.clone(), made))
         })
         .collect()
+}
+
+/// Why a host could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    #[error("the config has {} mistakes", .0.len())]
+    Config(Vec<Problem>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("plugins can't be run here")]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// A host that is ready to live.
+pub struct Assembled {
+    pub host: Host,
+    pub syncs: Syncs,
+    pub names: Vec<String>,
+}
+
+/// Puts a host together: the config without any mistake, the store's lock, the plugins, the gateways, the syncs.
+pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembled, AssembleError> {
+    let Loaded { config, findings } = loaded;
+    let credentials = config::credentials(&config, &findings);
+    sound(&findings)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let began_ms = clock.now().mono_ms;
+    let config = Arc::new(config);
+    let store = blocking({
+        let config = config.clone();
+        move || open_store(&config)
+    })
+    .await?;
+    let sandbox = sandbox(&config)?;
+    let plugins = load_plugins(&config, &sandbox, &findings).await;
+    sound(&findings)?;
+    let intents = Intents::new(store.clone());
+    let shared = Shared {
+        clock: clock.clone(),
+        journal: intents.clone(),
+        seed: rand::random(),
+    };
+    let mut endpoints = BTreeMap::new();
+    let mut reached = BTreeMap::new();
+    for (name, gateway) in gateways(&config, &plugins, credentials, &shared) {
+        let endpoint = &config.endpoints[&name];
+        let gateway = gateway?;
+        let named = Reached {
+            plugin: endpoint.plugin.clone(),
+            gateway: gateway.clone(),
+        };
+        reached.insert(name.clone(), named);
+        let parts = sync::Endpoint {
+            name: name.clone(),
+            plugin: plugins[&endpoint.plugin].clone(),
+            gateway,
+            config: endpoint.config.to_string(),
+        };
+        endpoints.insert(name, Arc::new(parts));
+    }
+    let syncs: Vec<SyncParts> = config
+        .syncs
+        .values()
+        .map(|sync| SyncParts {
+            spec: sync.spec.clone(),
+            mapping: plugins[&sync.mapping.plugin].clone(),
+            mapping_config: sync.mapping.config.to_string(),
+        })
+        .collect();
+    let (syncs, handle) = Syncs::new(Assembly {
+        store: store.clone(),
+        clock: clock.clone(),
+        intents,
+        endpoints,
+        syncs,
+        seed: shared.seed,
+    });
+    Ok(Assembled {
+        host: Host {
+            data: config.host.data.clone(),
+            clock,
+            store,
+            plugins,
+            gateways: reached,
+            source: Arc::new(handle),
+            stop,
+            began_ms,
+        },
+        syncs,
+        names: config.syncs.keys().map(ToString::to_string).collect(),
+    })
+}
+
+/// Refuses a config with any error; what is only a warning is logged.
+fn sound(findings: &Findings) -> Result<(), AssembleError> {
+    if findings.has_errors() {
+        return Err(AssembleError::Config(findings.problems()));
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

@@ -4,6 +4,7 @@ mod check;
 mod exit;
 mod plugin;
 mod print;
+mod run;
 mod status;
 mod store;
 
@@ -45,6 +46,8 @@ struct Arguments {
 enum Command {
     /// Find everything that is wrong with the config, at once
     Check(check::CheckArguments),
+    /// Keep the syncs in step until SIGTERM or SIGINT
+    Run,
     /// Show how a running host is doing
     Status,
     /// Hold a sync; its changes wait
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
     let ask = |request: Request| status::run(&config, &request, &terminal);
     let exit = match command {
         Command::Check(arguments) => check::run(&config, &arguments, &terminal),
+        Command::Run => run::run(&config, &terminal),
         Command::Status => ask(Request::Status),
         Command::Pause(sync) => ask(status::pause(sync)),
         Command::Resume(sync) => ask(status::resume(sync)),

@@ -201,7 +201,12 @@ impl Findings {
 
     /// Everything found, in the order of the file.
     pub fn into_problems(self) -> Vec<Problem> {
-        let mut found = self.found.into_inner();
+        self.problems()
+    }
+
+    /// Everything found so far, in the order of the file.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = self.found.borrow().clone();
         found.sort_by_key(|problem| (problem.place.line, problem.place.column));
         found
     }

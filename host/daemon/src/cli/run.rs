@@ -1,0 +1,90 @@
+//! `tidegate run`: assembles a host from its config and lives its life.
+
+use std::path::Path;
+
+use anyhow::Error;
+use tidegate_core::ledger::LedgerError;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::Exit;
+use super::print::{Terminal, chain};
+use super::runtime;
+use crate::assembly::{self, AssembleError, StoreError};
+use crate::config::{self, Loaded};
+use crate::sync::{EngineError, StartError};
+use crate::{host, logs, tasks};
+
+pub(super) fn run(path: &Path, terminal: &Terminal) -> Exit {
+    let loaded = config::load(path);
+    logs::start(&loaded.config.host);
+    let stop = CancellationToken::new();
+    let lived = runtime()
+        .map_err(Error::new)
+        .and_then(|runtime| runtime.block_on(live(loaded, stop)));
+    match lived {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let (exit, code) = judge(&error);
+            let message = match error.downcast_ref::<AssembleError>() {
+                // The problems are many lines already, each with its place.
+                Some(AssembleError::Config(problems)) => problems
+                    .iter()
+                    .map(|problem| format!("\n{problem}"))
+                    .collect(),
+                _ => chain(error.as_ref()),
+            };
+            terminal.failure(&code, message);
+            exit
+        }
+    }
+}
+
+async fn live(loaded: Loaded, stop: CancellationToken) -> anyhow::Result<()> {
+    let signals = tokio::spawn(tasks::hear_signals(stop.clone()));
+    let assembled = tokio::select! {
+        assembled = assembly::assemble(loaded, stop.clone()) => assembled?,
+        // Nothing has moved yet, so there is nothing to finish.
+        () = stop.cancelled() => return Ok(()),
+    };
+    tracing::info!(
+        syncs = assembled.names.join(", "),
+        data = %assembled.host.data.display(),
+        "running"
+    );
+    let engine = assembled.syncs.run(stop);
+    let ended = host::live(
+        assembled.host,
+        async move { Ok(engine.await?) },
+        async move { signals.await? },
+    );
+    ended.await?;
+    tracing::info!("stopped; all that was acknowledged is on disk");
+    Ok(())
+}
+
+/// The exit code, and the stable code of what went wrong.
+fn judge(error: &Error) -> (Exit, String) {
+    let store = (Exit::Store, "store".to_owned());
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return (Exit::Store, error.code().to_owned());
+        }
+        if let Some(failure) = cause.downcast_ref::<tidegate_store::Failure>() {
+            return (Exit::Store, failure.code().as_str().to_owned());
+        }
+        if cause.is::<EngineError>() || cause.is::<LedgerError>() {
+            return store;
+        }
+        match cause.downcast_ref::<AssembleError>() {
+            Some(AssembleError::Config(_)) => return (Exit::Usage, "config".to_owned()),
+            Some(AssembleError::Endpoint(_)) => return (Exit::Usage, "endpoint".to_owned()),
+            Some(AssembleError::Store(_) | AssembleError::Sandbox(_)) | None => {}
+        }
+        match cause.downcast_ref::<StartError>() {
+            Some(StartError::Engine(_)) => return store,
+            Some(_) => return (Exit::NeedsPerson, "start".to_owned()),
+            None => {}
+        }
+    }
+    (Exit::Failed, "failed".to_owned())
+}

@@ -1,0 +1,121 @@
+//! A host as a process: it starts, answers, keeps others out, and ends cleanly.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A host without a single sync is still a host.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[host]\nlog-format = \"json\"\n[syncs]\n";
+    std::fs::write(folder.path().join("tidegate.toml"), config).expect("the config");
+    folder
+}
+
+fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .expect("tidegate runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("JSON on standard output")
+}
+
+/// Starts a host and returns when its log says that it answers.
+fn start(folder: &Path) -> (Child, impl Iterator<Item = Value>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .current_dir(folder)
+        .arg("run")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tidegate starts");
+    let stderr = BufReader::new(child.stderr.take().expect("its log"));
+    let mut log = stderr.lines().map(|line| {
+        let line = line.expect("a line of the log");
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a JSON line: {line}"))
+    });
+    let answering = log.find(|line: &Value| line["message"] == "answering");
+    assert!(answering.is_some(), "the host ended: {:?}", child.wait());
+    (child, log)
+}
+
+fn signal(child: &Child, signal: i32) {
+    let pid = i32::try_from(child.id()).expect("a process id");
+    let sent = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status();
+    assert!(sent.expect("kill runs").success());
+}
+
+#[test]
+fn a_host_starts_answers_and_ends() {
+    let folder = folder();
+    let (mut child, log) = start(folder.path());
+    let data = folder.path().join("data");
+    let mode = std::fs::metadata(&data)
+        .expect("the data folder")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    let status = tidegate(folder.path(), &["status", "--json"]);
+    assert_eq!(status.status.code(), Some(0));
+    let status = json(&status);
+    assert_eq!(status["store"]["engine"], "sled");
+    assert_eq!(status["stopping"], false);
+    assert!(status["rss-bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+
+    let second = tidegate(folder.path(), &["run", "--json"]);
+    assert_eq!(second.status.code(), Some(3), "the store has one owner");
+    assert_eq!(json(&second)["code"], "store-locked");
+    let unknown = tidegate(folder.path(), &["pause", "nobody", "--json"]);
+    assert_eq!(unknown.status.code(), Some(1));
+
+    signal(&child, 15);
+    assert_eq!(child.wait().expect("the host").code(), Some(0));
+    let last = log.last().expect("a last word");
+    assert_eq!(
+        last["message"],
+        "stopped; all that was acknowledged is on disk"
+    );
+    assert!(!data.join("tidegate.sock").exists());
+    assert_eq!(tidegate(folder.path(), &["status"]).status.code(), Some(5));
+}
+
+/// A killed host leaves a socket and a store; the next one takes both over, and ends by command.
+#[test]
+fn a_killed_host_is_followed_by_another() {
+    let folder = folder();
+    let (mut child, _) = start(folder.path());
+    child.kill().expect("killed");
+    child.wait().expect("the host");
+    assert!(folder.path().join("data/tidegate.sock").exists());
+    assert_eq!(tidegate(folder.path(), &["status"]).status.code(), Some(5));
+
+    let (mut child, _log) = start(folder.path());
+    let stop = tidegate(folder.path(), &["stop", "--json"]);
+    assert_eq!(json(&stop)["stopping"], true);
+    assert_eq!(child.wait().expect("the host").code(), Some(0));
+}
+
+#[test]
+fn a_wrong_config_is_told_whole() {
+    let folder = folder();
+    let config =
+        "[plugins]\nx = { file = \"x.wasm\", fiel = 1 }\n[endpoints]\ne = { plugin = \"y\" }\n";
+    std::fs::write(folder.path().join("tidegate.toml"), config).expect("the config");
+    let run = tidegate(folder.path(), &["run"]);
+    assert_eq!(run.status.code(), Some(2));
+    let text = String::from_utf8(run.stderr).expect("UTF-8");
+    for wanted in ["unknown-key", "unknown-plugin"] {
+        assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+    }
+    assert!(!folder.path().join("data").exists(), "nothing was begun");
+}
