@@ -55,6 +55,7 @@ pub async fn live(
     match Listener::bind(&host.data) {
         Ok(listener) => {
             let answerer = host.clone();
+            tracing::info!(data = %host.data.display(), "answering");
             tasks.start(
                 Task::Control,
                 async move { Ok(listener.serve(answerer).await?) },
