@@ -28,8 +28,25 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON on standard output")
 }
 
+/// A host that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("the host").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is what is wanted.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// Starts a host and returns when its log says that it answers.
-fn start(folder: &Path) -> (Child, impl Iterator<Item = Value>) {
+fn start(folder: &Path) -> (Running, impl Iterator<Item = Value>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .current_dir(folder)
         .arg("run")
@@ -37,6 +54,7 @@ fn start(folder: &Path) -> (Child, impl Iterator<Item = Value>) {
         .spawn()
         .expect("tidegate starts");
     let stderr = BufReader::new(child.stderr.take().expect("its log"));
+    let running = Running(child);
     let mut log = stderr.lines().map(|line| {
         let line = line.expect("a line of the log");
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a JSON line: {line}"))
@@ -46,11 +64,11 @@ fn start(folder: &Path) -> (Child, impl Iterator<Item = Value>) {
     // An end of the log means that the host has ended.
     let message = started.map(|line| line["message"].clone());
     assert_eq!(message, Some("answering".into()));
-    (child, log)
+    (running, log)
 }
 
-fn signal(child: &Child, signal: i32) {
-    let pid = i32::try_from(child.id()).expect("a process id");
+fn signal(host: &Running, signal: i32) {
+    let pid = host.0.id();
     let sent = Command::new("kill")
         .args([format!("-{signal}"), pid.to_string()])
         .status();
@@ -60,7 +78,7 @@ fn signal(child: &Child, signal: i32) {
 #[test]
 fn a_host_starts_answers_and_ends() {
     let folder = folder();
-    let (mut child, log) = start(folder.path());
+    let (mut host, log) = start(folder.path());
     let data = folder.path().join("data");
     let mode = std::fs::metadata(&data)
         .expect("the data folder")
@@ -81,8 +99,8 @@ fn a_host_starts_answers_and_ends() {
     let unknown = tidegate(folder.path(), &["pause", "nobody", "--json"]);
     assert_eq!(unknown.status.code(), Some(1));
 
-    signal(&child, 15);
-    assert_eq!(child.wait().expect("the host").code(), Some(0));
+    signal(&host, 15);
+    assert_eq!(host.code(), Some(0));
     let last = log.last().expect("a last word");
     assert_eq!(
         last["message"],
@@ -96,16 +114,16 @@ fn a_host_starts_answers_and_ends() {
 #[test]
 fn a_killed_host_is_followed_by_another() {
     let folder = folder();
-    let (mut child, _) = start(folder.path());
-    child.kill().expect("killed");
-    child.wait().expect("the host");
+    let (mut host, _) = start(folder.path());
+    host.0.kill().expect("killed");
+    assert_eq!(host.code(), None, "killed by a signal");
     assert!(folder.path().join("data/tidegate.sock").exists());
     assert_eq!(tidegate(folder.path(), &["status"]).status.code(), Some(5));
 
-    let (mut child, _log) = start(folder.path());
+    let (mut host, _log) = start(folder.path());
     let stop = tidegate(folder.path(), &["stop", "--json"]);
     assert_eq!(json(&stop)["stopping"], true);
-    assert_eq!(child.wait().expect("the host").code(), Some(0));
+    assert_eq!(host.code(), Some(0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::print::{Terminal, chain};
 use super::runtime;
-use crate::assembly::{self, AssembleError, StoreError};
+use crate::assembly::{self, AssembleError};
 use crate::config::{self, Loaded};
 use crate::sync::{EngineError, StartError};
 use crate::{host, logs, tasks};
@@ -66,9 +66,6 @@ async fn live(loaded: Loaded, stop: CancellationToken) -> anyhow::Result<()> {
 fn judge(error: &Error) -> (Exit, String) {
     let store = (Exit::Store, "store".to_owned());
     for cause in error.chain() {
-        if let Some(error) = cause.downcast_ref::<StoreError>() {
-            return (Exit::Store, error.code().to_owned());
-        }
         if let Some(failure) = cause.downcast_ref::<tidegate_store::Failure>() {
             return (Exit::Store, failure.code().as_str().to_owned());
         }
@@ -78,7 +75,8 @@ fn judge(error: &Error) -> (Exit, String) {
         match cause.downcast_ref::<AssembleError>() {
             Some(AssembleError::Config(_)) => return (Exit::Usage, "config".to_owned()),
             Some(AssembleError::Endpoint(_)) => return (Exit::Usage, "endpoint".to_owned()),
-            Some(AssembleError::Store(_) | AssembleError::Sandbox(_)) | None => {}
+            Some(AssembleError::Store(error)) => return (Exit::Store, error.code().to_owned()),
+            Some(AssembleError::Sandbox(_)) | None => {}
         }
         match cause.downcast_ref::<StartError>() {
             Some(StartError::Engine(_)) => return store,
