@@ -1,0 +1,112 @@
+//! The rows of a push as Salesforce takes them: one JSON record each.
+
+use serde_json::{Map, Value as Json, json};
+use tidegate_sdk::{Advice, Group, OperationKind, RowOutcome, Value};
+
+use crate::id;
+
+/// A row that can be sent.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) token: u64,
+    /// The target's id; empty where it has none yet.
+    pub(crate) id: String,
+    /// The value that an upsert goes by.
+    pub(crate) key: String,
+    /// Fields to write, the key among them.
+    pub(crate) fields: Map<String, Json>,
+}
+
+/// The group's rows in order, and the outcomes of those that can't be sent.
+pub(crate) fn of(group: &Group) -> (Vec<Line>, Vec<RowOutcome>) {
+    let mut lines = Vec::with_capacity(group.len());
+    let mut outcomes = Vec::new();
+    for (row, token) in group.tokens.iter().enumerate() {
+        match line(group, row, *token) {
+            Ok(line) => lines.push(line),
+            Err(outcome) => outcomes.push(outcome),
+        }
+    }
+    (lines, outcomes)
+}
+
+fn line(group: &Group, row: usize, token: u64) -> Result<Line, RowOutcome> {
+    let refused = |code: &str, field: Option<&str>, message: String| {
+        let fields = field.map(str::to_owned).into_iter().collect();
+        RowOutcome::refused(token, code, message, fields, Advice::Park)
+    };
+    let mut fields = Map::new();
+    if group.operation != OperationKind::Delete {
+        for (name, value) in group.batch.row(row).fields() {
+            let json = crate::kind::written(value).map_err(|why| {
+                let message = format!("the value for {name} is {why}");
+                refused("value-unwritable", Some(name), message)
+            })?;
+            if let Some(json) = json {
+                fields.insert(name.to_owned(), json);
+            }
+        }
+    }
+    let id = id::canonical(group.ids.text(row));
+    let names_target = matches!(
+        group.operation,
+        OperationKind::Update | OperationKind::Delete
+    );
+    if names_target && !id::has_form(&id) {
+        let message = "the record's id is not one of Salesforce's".to_owned();
+        return Err(refused("MALFORMED_ID", None, message));
+    }
+    let key = match (&group.key, group.operation) {
+        (Some(field), OperationKind::Upsert) => {
+            key_of(group.batch.value(row, field)).ok_or_else(|| {
+                let message = format!("an upsert by {field} needs a value in it");
+                refused("key-missing", Some(field), message)
+            })?
+        }
+        _ => String::new(),
+    };
+    Ok(Line {
+        token,
+        id,
+        key,
+        fields,
+    })
+}
+
+/// The key as text; `None` when it is empty or of a type that keys don't have.
+fn key_of(value: Value<'_>) -> Option<String> {
+    let key = match value {
+        Value::Text(text) | Value::Decimal(text) => text.to_owned(),
+        Value::Integer(number) => number.to_string(),
+        _ => return None,
+    };
+    (!key.is_empty()).then_some(key)
+}
+
+impl Line {
+    /// The record as collections take it.
+    pub(crate) fn record(&self, object: &str, operation: OperationKind) -> Json {
+        let mut record = self.fields.clone();
+        record.insert("attributes".to_owned(), json!({ "type": object }));
+        if operation == OperationKind::Update {
+            record.insert("id".to_owned(), Json::String(self.id.clone()));
+        }
+        Json::Object(record)
+    }
+
+    /// The record as a request for it alone takes it: id and key stand in the path.
+    pub(crate) fn body(&self, key: Option<&str>) -> Json {
+        let mut record = self.fields.clone();
+        if let Some(key) = key {
+            record.remove(key);
+        }
+        Json::Object(record)
+    }
+
+    /// Whether the key survives as part of a path: what looks like a file extension there is taken for one.
+    pub(crate) fn key_fits_path(&self) -> bool {
+        self.key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    }
+}

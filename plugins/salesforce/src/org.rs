@@ -1,0 +1,105 @@
+//! The org that a call speaks to: requests as this plugin makes them, answers as JSON.
+
+use serde::de::DeserializeOwned;
+use tidegate_sdk::{Context, Fault, Gateway, Http, HttpResponse, Request, Response};
+
+use crate::answer;
+use crate::config::Config;
+use crate::stamp;
+
+/// Types and rights of an object rarely change; what did change shows in errors, and then we ask again.
+const DESCRIBE_AGE_MS_MAX: u32 = 3_600_000;
+
+/// One call's way to Salesforce.
+pub(crate) struct Org<'a> {
+    pub(crate) gateway: &'a dyn Gateway,
+    pub(crate) config: Config,
+    /// The host's clock, for pauses only.
+    pub(crate) now_us: i64,
+    /// The most rows that one answer may hold.
+    pub(crate) rows_max: u32,
+}
+
+/// A body that was understood, and the vendor's clock.
+pub(crate) struct Told<T> {
+    pub(crate) body: T,
+    /// The answer's `Date`, microseconds since 1970. An answer from the cache tells an earlier time, which
+    /// only widens what is read again.
+    pub(crate) clock_us: Option<i64>,
+}
+
+impl<'a> Org<'a> {
+    pub(crate) fn new(gateway: &'a dyn Gateway, context: &Context) -> Result<Self, Fault> {
+        Ok(Self {
+            gateway,
+            config: Config::read(context)?,
+            now_us: context.now,
+            rows_max: context.rows_max.max(1),
+        })
+    }
+
+    /// One read; `what` names it for a person.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        request: impl Into<Request>,
+        what: &str,
+    ) -> Result<Told<T>, Fault> {
+        understand(tidegate_sdk::fetch(self.gateway, request), what)
+    }
+
+    /// Reads that do not depend on each other, together.
+    pub(crate) fn ask_all<T: DeserializeOwned>(
+        &self,
+        requests: &[Request],
+        what: &str,
+    ) -> Result<Vec<Result<Told<T>, Fault>>, Fault> {
+        let answers = self.gateway.fetch_batch(requests);
+        if answers.len() != requests.len() {
+            return Err(Fault::broken(
+                "wrong-answer",
+                "the host must answer every request once; report this to its makers",
+            ));
+        }
+        Ok(answers
+            .into_iter()
+            .map(|answer| understand(answer, what))
+            .collect())
+    }
+
+    pub(crate) fn query(&self, soql: &str) -> Http {
+        Http::get(self.config.path("/query")).query("q", soql)
+    }
+
+    /// Sees what lies in the recycle bin as well.
+    pub(crate) fn query_all(&self, soql: &str) -> Http {
+        Http::get(self.config.path("/queryAll")).query("q", soql)
+    }
+
+    /// Describes an object as it is now.
+    pub(crate) fn describe(&self, object: &str) -> Http {
+        Http::get(self.config.path(&format!("/sobjects/{object}/describe")))
+    }
+
+    /// Describes an object as it was within the last hour.
+    pub(crate) fn describe_recent(&self, object: &str) -> Http {
+        self.describe(object)
+            .cached(DESCRIBE_AGE_MS_MAX, [format!("{object}/describe")])
+    }
+}
+
+fn understand<T: DeserializeOwned>(
+    answer: Result<Response, Fault>,
+    what: &str,
+) -> Result<Told<T>, Fault> {
+    let response: HttpResponse = answer?.into_http()?;
+    if !response.is_success() {
+        return Err(answer::fault(&response, what));
+    }
+    Ok(Told {
+        clock_us: response.header("date").and_then(stamp::parse_http),
+        body: response.json().map_err(|fault| Fault {
+            message: format!("{what}: {}", fault.message),
+            ..fault
+        })?,
+    })
+}
