@@ -39,8 +39,13 @@ impl Wire {
             Json::Null => Vec::new(),
             body => body.to_string().into_bytes(),
         };
-        self.send(method, path, &[("content-type", "application/json")], &bytes)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.send(
+            method,
+            path,
+            &[("content-type", "application/json")],
+            &bytes,
+        )
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     fn send(
@@ -97,9 +102,8 @@ impl Wire {
             .map(|header| (header.name.as_str(), header.value.as_str()))
             .collect();
         let answer = self.send(method, &target, &headers, &http.body);
-        let response = answer.map_err(|error| {
-            Fault::transient("connection-lost", error).with_unknown_fate()
-        })?;
+        let response = answer
+            .map_err(|error| Fault::transient("connection-lost", error).with_unknown_fate())?;
         Ok(Response {
             answer: Answer::Http(response),
             age_ms: 0,
@@ -110,7 +114,10 @@ impl Wire {
 
 impl Gateway for Wire {
     fn fetch_batch(&self, requests: &[Request]) -> Vec<Result<Response, Fault>> {
-        requests.iter().map(|request| self.request(request)).collect()
+        requests
+            .iter()
+            .map(|request| self.request(request))
+            .collect()
     }
 
     fn write_batch(&self, requests: &[Request]) -> Vec<Result<Response, Fault>> {
