@@ -1,8 +1,29 @@
 //! When a request may leave.
+//!
+//! What a request would draw enters; a permit leaves, whole or not at all (invariant 7), or the reason to
+//! wait and the time to come back. Never asks for the time and never draws a random number: both are
+//! arguments.
+//!
+//! In reading order:
+//! - [`ledger`]: units counted in a window, exact over any window
+//! - [`pool`]: one budget of the vendor's, with what is used, reserved, reported and parked
+//! - [`report`]: what an answer's headers say of a pool
+//! - [`pacer`]: all pools of an endpoint, and who waits for them
+
+pub mod ledger;
+pub mod pacer;
+pub mod pool;
+pub mod report;
+
+pub use pacer::{Draws, Ended, Impossible, Pacer, Settings, Shape, Ticket, UnknownPool};
+pub use pool::{PoolCounts, PoolFigures, Throttled};
+pub use report::Report;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::time::DurationError;
 
 /// How urgent work is. Each pool keeps a reserve that lower lanes may not touch.
 #[derive(
@@ -36,12 +57,23 @@ pub enum PoolError {
     Share(String),
     #[error("pool {0}: nothing is left of its limit")]
     Empty(String),
-    #[error("pool {pool}: {text:?} is no length of time such as 10s or 24h")]
-    Duration { pool: String, text: String },
+    #[error("pool {pool}: {source}")]
+    Duration {
+        pool: String,
+        source: DurationError,
+    },
     #[error("pool {pool}: {text:?} is no time zone")]
     Zone { pool: String, text: String },
     #[error("two pools are called {0}")]
     Twice(String),
+}
+
+/// When to come back, and why not now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub reason: Reason,
+    /// The earliest moment at which asking again makes sense, as far as it is known.
+    pub at_ms: u64,
 }
 
 /// Why a request has to wait. Every reason is counted by itself.

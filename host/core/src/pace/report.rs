@@ -1,0 +1,107 @@
+//! What an answer's headers say of a pool.
+
+use crate::manifest::Reading;
+
+/// A pool's use as the vendor reported it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub pool: String,
+    pub used: Option<u64>,
+    pub limit: Option<u64>,
+    pub remaining: Option<u64>,
+}
+
+impl Report {
+    /// Units used in all, by whomever.
+    pub fn used(&self) -> Option<u64> {
+        self.used
+            .or_else(|| Some(self.limit?.saturating_sub(self.remaining?)))
+    }
+
+    /// Reads a header's text as the manifest says; `None` when the pattern is not in it.
+    pub fn read(reading: &Reading, text: &str) -> Option<Self> {
+        let (first, _) = next_piece(&reading.pattern);
+        // A pattern that begins inside a longer word is another figure's: `api-usage=` in `per-app-api-usage=`.
+        let starts = text.match_indices(first).map(|(at, _)| at).filter(|at| {
+            !text[..*at].ends_with(|before: char| before.is_alphanumeric() || before == '-')
+        });
+        starts
+            .into_iter()
+            .find_map(|at| read_at(reading, &text[at..]))
+    }
+}
+
+/// The literal text before the next placeholder, and what follows it.
+fn next_piece(pattern: &str) -> (&str, &str) {
+    pattern.split_at(pattern.find('{').unwrap_or(pattern.len()))
+}
+
+fn read_at(reading: &Reading, mut text: &str) -> Option<Report> {
+    let mut report = Report {
+        pool: reading.pool.clone(),
+        ..Report::default()
+    };
+    let mut pattern = reading.pattern.as_str();
+    while !pattern.is_empty() {
+        let (literal, rest) = next_piece(pattern);
+        text = text.strip_prefix(literal)?;
+        if rest.is_empty() {
+            break;
+        }
+        let (name, after) = rest.strip_prefix('{')?.split_once('}')?;
+        let digits = text
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(text.len());
+        let number: u64 = text[..digits].parse().ok()?;
+        text = &text[digits..];
+        match name {
+            "used" => report.used = Some(number),
+            "limit" => report.limit = Some(number),
+            "remaining" => report.remaining = Some(number),
+            _ => return None,
+        }
+        pattern = after;
+    }
+    Some(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_the_manifest_says() {
+        let salesforce = "api-usage={used}/{limit}";
+        let cases: &[(&str, &str, Option<(u64, Option<u64>)>)] = &[
+            (
+                salesforce,
+                "api-usage=10018/100000",
+                Some((10_018, Some(100_000))),
+            ),
+            (
+                salesforce,
+                "api-usage=1/5; api-bursts=1/750",
+                Some((1, Some(5))),
+            ),
+            (salesforce, "per-app-api-usage=17/250(appName=x)", None),
+            (
+                salesforce,
+                "per-app-api-usage=17/250(appName=x); api-usage=3/9",
+                Some((3, Some(9))),
+            ),
+            (salesforce, "api-usage=/9", None),
+            ("{remaining} of {limit}", "30 of 100", Some((70, Some(100)))),
+            ("{used}", "99999999999999999999999", None),
+        ];
+        for (pattern, text, expected) in cases {
+            let reading = Reading {
+                pool: "daily".to_owned(),
+                header: "x".to_owned(),
+                pattern: (*pattern).to_owned(),
+            };
+            let found = Report::read(&reading, text);
+            let found = found.and_then(|report| Some((report.used()?, report.limit)));
+            assert_eq!(found, *expected, "{pattern} in {text}");
+        }
+    }
+}
