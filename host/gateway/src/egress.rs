@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::plugin::{Fault, FaultKind, Header, HttpRequest};
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 /// Headers that belong to the host or to the connection.
 const HEADERS_REFUSED: [&str; 13] = [
@@ -63,10 +63,13 @@ pub(crate) fn url(origin: &Url, request: &HttpRequest) -> Result<Url, PathError>
     }
     let mut url = origin.clone();
     url.set_path(path);
-    url.set_query(query);
-    if !request.query.is_empty() {
-        url.query_pairs_mut()
-            .extend_pairs(request.query.iter().map(|(name, value)| (name, value)));
+    if request.query.is_empty() {
+        url.set_query(query);
+    } else {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(request.query.iter().map(|(name, value)| (name, value)));
+        // Every server reads %20 as a blank; not every one reads a plus so. A real plus is encoded already.
+        url.set_query(Some(&pairs.finish().replace('+', "%20")));
     }
     // The last word, should a parser disagree with the checks above.
     if url.origin() == origin.origin() && url.path() == path {
@@ -102,8 +105,7 @@ fn check_characters(text: &str) -> Result<(), PathError> {
     for (at, _) in text.match_indices('%') {
         let digits = text.get(at + 1..at + 3).ok_or(PathError::Encoding)?;
         let byte = u8::from_str_radix(digits, 16).map_err(|_| PathError::Encoding)?;
-        // `from_str_radix` takes a sign.
-        if byte < b' ' || byte == 0x7f || digits.starts_with('+') {
+        if byte < b' ' || byte == 0x7f {
             return Err(PathError::Encoding);
         }
     }
@@ -254,5 +256,79 @@ fn filter(rules: &AddressRules, found: Vec<SocketAddr>) -> Result<Addrs, Address
     match refused {
         Some(error) if allowed.is_empty() => Err(error),
         _ => Ok(Box::new(allowed.into_iter())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each address with whether it is public.
+    const ADDRESSES: &[(&str, bool)] = &[
+        ("8.8.8.8", true),
+        ("1.1.1.1", true),
+        ("100.63.255.255", true),
+        ("100.128.0.0", true),
+        ("172.15.255.255", true),
+        ("172.32.0.0", true),
+        ("0.0.0.0", false),
+        ("10.1.2.3", false),
+        ("100.64.0.1", false),
+        ("127.0.0.1", false),
+        ("127.9.9.9", false),
+        ("169.254.169.254", false),
+        ("172.16.0.1", false),
+        ("192.0.0.192", false),
+        ("192.168.1.1", false),
+        ("198.18.0.1", false),
+        ("224.0.0.1", false),
+        ("255.255.255.255", false),
+        ("2606:4700:4700::1111", true),
+        ("2a00:1450:4001::1", true),
+        ("::", false),
+        ("::1", false),
+        ("::ffff:127.0.0.1", false),
+        ("::ffff:169.254.169.254", false),
+        ("::ffff:8.8.8.8", false),
+        ("::127.0.0.1", false),
+        ("64:ff9b::7f00:1", false),
+        ("64:ff9b:1::a00:1", false),
+        ("2001::1", false),
+        ("2001:db8::1", false),
+        ("2002:7f00:1::", false),
+        ("fc00::1", false),
+        ("fd00:ec2::254", false),
+        ("fe80::1", false),
+        ("fec0::1", false),
+        ("ff02::1", false),
+    ];
+
+    #[test]
+    fn only_public_addresses_are_reached_unless_named_with_their_port() {
+        for (text, public) in ADDRESSES {
+            let address: IpAddr = text.parse().expect("an address");
+            let strict = AddressRules {
+                port: 443,
+                allowed: Arc::new([SocketAddr::new(address, 8443)]),
+            };
+            assert_eq!(strict.check(address).is_ok(), *public, "{text}");
+            let named = AddressRules {
+                port: 8443,
+                ..strict.clone()
+            };
+            assert!(named.check(address).is_ok(), "{text} is allowed by name");
+            // The resolver keeps what may be reached and says why nothing is left.
+            let found = filter(&strict, vec![SocketAddr::new(address, 443)]);
+            assert_eq!(found.is_ok(), *public, "{text} out of the resolver");
+        }
+        let mixed = ["10.0.0.1:443", "8.8.8.8:443"].map(|text| text.parse().expect("an address"));
+        let rules = AddressRules {
+            port: 443,
+            allowed: Arc::new([]),
+        };
+        let kept: Vec<SocketAddr> = filter(&rules, mixed.to_vec())
+            .expect("one is left")
+            .collect();
+        assert_eq!(kept, [mixed[1]]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_core::manifest::{AuthScheme, Manifest};
-use tidegate_core::pace::{PoolError, PoolOverride};
+use tidegate_core::pace::{PoolError, PoolOverride, Settings};
 use url::{Host, Url};
 
 use crate::secret::Secret;
@@ -86,6 +86,8 @@ pub struct Limits {
     /// Times a request is tried in all when it fails in transit: reads, and writes that can't have happened or
     /// may happen twice.
     pub attempts_max: u32,
+    /// How the lanes share each pool.
+    pub lanes: Settings,
     /// One SQL transaction, or one list of reads.
     pub sql_timeout_ms: u64,
     /// How long a statement waits for another process's lock.
@@ -103,6 +105,7 @@ impl Default for Limits {
             connect_timeout_ms: 10_000,
             permit_wait_ms_max: 10_000,
             attempts_max: 3,
+            lanes: Settings::default(),
             sql_timeout_ms: 30_000,
             sql_busy_ms: 2_000,
             sql_queue_max: 64,

@@ -6,15 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use tidegate_core::pace::{Lane, Reason};
+use tidegate_core::manifest::AuthScheme;
+use tidegate_core::pace::{
+    Draws, Ended, Lane, Pacer, PoolCounts, PoolFigures, Reason, Shape, UnknownPool,
+};
 use tidegate_core::plugin::{
     Answer, Executed, Fault, FaultKind, Operation, Request, Response, SqlRequest,
 };
 use tokio::sync::watch;
 
+use crate::auth::Credentials;
 use crate::call::{Call, Intent, Journal, Outside};
 use crate::clock::Clock;
-use crate::endpoint::{EndpointError, EndpointSpec, Limits, MAIN, Origin};
+use crate::endpoint::{AuthSpec, EndpointError, EndpointSpec, Limits, MAIN, Origin};
+use crate::permits::Permits;
+use crate::retry::{Budget, Dice};
 use crate::sql::{Access, Sql, Sqlite};
 use crate::wire::Wire;
 
@@ -74,6 +80,10 @@ pub struct Gateway {
     journal: Arc<dyn Journal>,
     wires: HashMap<String, Wire>,
     databases: HashMap<String, Sqlite>,
+    credentials: Credentials,
+    permits: Permits,
+    budget: Budget,
+    dice: Dice,
     counts: Counts,
 }
 
@@ -86,6 +96,14 @@ impl Gateway {
                 endpoint: endpoint(),
             });
         }
+        check_auth(&spec)?;
+        let pacer =
+            Pacer::new(&spec.manifest, &spec.pools, spec.limits.lanes).map_err(|source| {
+                EndpointError::Pool {
+                    endpoint: endpoint(),
+                    source,
+                }
+            })?;
         let mut wires = HashMap::new();
         let mut databases = HashMap::new();
         for (name, origin) in &spec.origins {
@@ -115,6 +133,10 @@ impl Gateway {
             }
         }
         Ok(Arc::new(Self {
+            credentials: Credentials::new(spec.auth.clone()),
+            permits: Permits::new(pacer, host.clock.clone()),
+            budget: Budget::default(),
+            dice: Dice::new(host.seed),
             spec,
             clock: host.clock,
             journal: host.journal,
@@ -128,9 +150,36 @@ impl Gateway {
         &self.spec.name
     }
 
-    /// Whether `calls` requests of a lane could be granted now.
-    pub fn readiness(&self, _lane: Lane, _calls: u32) -> Readiness {
-        Readiness::Now
+    /// Whether `calls` ordinary requests of a lane could be granted now.
+    pub fn readiness(&self, lane: Lane, calls: u32) -> Readiness {
+        match self.permits.readiness(lane, calls) {
+            Ok(()) => Readiness::Now,
+            Err(wait) => Readiness::At {
+                mono_ms: wait.at_ms,
+                reason: wait.reason,
+            },
+        }
+    }
+
+    /// The pools' state, for people and metrics.
+    pub fn pools(&self) -> Vec<PoolFigures> {
+        self.permits.figures()
+    }
+
+    /// What the pools must not forget over a restart. Cheap enough to be stored every second or so: what was sent
+    /// since the last time is unknown to the next run.
+    pub fn snapshot(&self) -> Vec<PoolCounts> {
+        self.permits.snapshot()
+    }
+
+    /// Takes over an earlier run's counts. Call it before the first request.
+    pub fn restore(&self, counts: &[PoolCounts]) {
+        self.permits.restore(counts);
+    }
+
+    /// Takes new credentials of the same scheme, and forgets tokens and refusals of the old ones.
+    pub async fn reload_credentials(&self, auth: AuthSpec) {
+        self.credentials.reload(auth).await;
     }
 
     /// Changes within milliseconds after anybody, in any process, has committed to the endpoint's database.
@@ -151,6 +200,39 @@ impl Gateway {
             bytes_in: read(&self.counts.bytes_in),
             bytes_out: read(&self.counts.bytes_out),
         }
+    }
+
+    pub(crate) fn spec(&self) -> &EndpointSpec {
+        &self.spec
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    pub(crate) fn permits(&self) -> &Permits {
+        &self.permits
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(crate) fn dice(&self) -> &Dice {
+        &self.dice
+    }
+
+    /// The configured origin that a URL belongs to; the main one first.
+    pub(crate) fn origin_of(&self, url: &url::Url) -> Option<String> {
+        let same = |name: &str| {
+            self.wires
+                .get(name)
+                .is_some_and(|wire| wire.origin().origin() == url.origin())
+        };
+        if same(MAIN) {
+            return Some(MAIN.to_owned());
+        }
+        self.spec.origins.keys().find(|name| same(name)).cloned()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -283,6 +365,18 @@ impl Gateway {
             );
             return vec![Err(fault); count];
         };
+        let permit = match self.sql_draws(&run) {
+            Ok(draws) => self.permit(call, draws).await,
+            Err(unknown) => Err(Fault::new(
+                FaultKind::Refused,
+                "pool-unknown",
+                unknown.to_string(),
+            )),
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(fault) => return vec![Err(fault); count],
+        };
         if access == Access::Write {
             let tokens = run.iter().flat_map(|request| request.rows.clone());
             if let Err(fault) = self.intend(call, tokens.collect()).await {
@@ -293,10 +387,29 @@ impl Gateway {
             .statements
             .fetch_add(count as u64, Ordering::Relaxed);
         let answers = database.execute(access, statements(run)).await;
+        if let Some(permit) = permit {
+            permit.settle(Ended::Answered(Vec::new()));
+        }
         answers
             .into_iter()
             .map(|answer| answer.map(|response| fresh(Answer::Sql(response))))
             .collect()
+    }
+}
+
+impl Gateway {
+    /// A transaction draws as one request.
+    fn sql_draws(&self, run: &[Request]) -> Result<Draws, UnknownPool> {
+        let shape = Shape {
+            method: None,
+            path: "",
+            rows: run.iter().map(|request| request.rows.len() as u32).sum(),
+        };
+        let named: Vec<_> = run
+            .iter()
+            .flat_map(|request| request.costs.clone())
+            .collect();
+        self.permits.draws(&shape, &named)
     }
 }
 
@@ -316,6 +429,30 @@ impl Outside for Gateway {
     ) -> BoxFuture<'a, Vec<Result<Response, Fault>>> {
         self.write(call, requests).boxed()
     }
+}
+
+/// The scheme is one that the plugin knows, and has what it needs.
+fn check_auth(spec: &EndpointSpec) -> Result<(), EndpointError> {
+    let scheme = spec.auth.scheme();
+    let auth = spec.manifest.auth.as_ref();
+    let offered = match auth {
+        None => scheme == AuthScheme::None,
+        Some(auth) => auth.schemes.contains(&scheme),
+    };
+    if !offered {
+        return Err(EndpointError::Scheme {
+            endpoint: spec.name.clone(),
+            scheme,
+        });
+    }
+    let token_path = auth.and_then(|auth| auth.token_path.as_deref());
+    if spec.auth.is_oauth2() && !token_path.is_some_and(|path| path.starts_with('/')) {
+        return Err(EndpointError::TokenPath {
+            endpoint: spec.name.clone(),
+            scheme,
+        });
+    }
+    Ok(())
 }
 
 /// What the call may do at all.

@@ -12,17 +12,25 @@
 //! - `secret`: text that must never be seen
 //! - `gateway`: the way of a request, in order
 //! - `exchange`: one HTTP request with its attempts
+//! - `auth`: which credential a request carries, and how a new one is had
+//! - `permits`: waiting for permits
+//! - `signs`: what an answer means, by the manifest's rules
+//! - `retry`: repeating within bounds
 //! - `egress`: what may leave, and where to
 //! - `wire`: HTTP as it goes over the wire
 //! - `sql`: databases, and the seam behind which each engine sits
 
+mod auth;
 mod call;
 mod clock;
 mod egress;
 mod endpoint;
 mod exchange;
 mod gateway;
+mod permits;
+mod retry;
 mod secret;
+mod signs;
 mod sql;
 mod wire;
 
@@ -33,4 +41,6 @@ pub use endpoint::{
 };
 pub use gateway::{Counters, Dependencies, Gateway, Readiness};
 pub use secret::Secret;
-pub use tidegate_core::pace::{Lane, PoolError, PoolOverride, Reason};
+pub use tidegate_core::pace::{
+    Lane, PoolCounts, PoolError, PoolFigures, PoolOverride, Reason, Settings,
+};

@@ -89,7 +89,6 @@ pub struct Impossible {
 struct Waiting {
     ticket: u64,
     lane: Lane,
-    sync: Arc<str>,
     draws: Draws,
     since_ms: u64,
     /// Its sync's turn: those with lower tags go first.
@@ -204,7 +203,6 @@ impl Pacer {
         self.waiting.push(Waiting {
             ticket: self.next,
             lane,
-            sync: sync.clone(),
             draws,
             since_ms: now.mono_ms,
             tag,

@@ -172,7 +172,14 @@ fn add(column: &mut Column, value: ValueRef<'_>) -> Option<()> {
             _ => return None,
         },
         DataType::Json => {
-            let text = text(value)?;
+            // A column that is declared JSON has numeric affinity: lone numbers are stored as such.
+            let text = match value {
+                ValueRef::Integer(_) | ValueRef::Real(_) => {
+                    owned = decimal(value)?;
+                    &owned
+                }
+                _ => text(value)?,
+            };
             serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
             Cell::Json(text)
         }

@@ -1,0 +1,144 @@
+//! What an answer means to the host, by the manifest's rules: an expired session, a spent pool, a pool's use.
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde_json::Value;
+use tidegate_core::manifest::{ErrorShape, Manifest, Reading, Sign, Throttle};
+use tidegate_core::pace::Report;
+use tidegate_core::plugin::HttpResponse;
+use tidegate_core::time::duration_ms;
+
+/// Longer waits than this are taken as a mistake of the vendor's.
+const PARK_MAX_MS: u64 = 86_400_000;
+
+/// The code and message of an error body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: Option<String>,
+    message: Option<String>,
+}
+
+/// Only an error's body is looked into.
+pub(crate) fn said(manifest: &Manifest, response: &HttpResponse) -> Said {
+    let Some(shape) = manifest.errors.as_ref().filter(|_| response.status >= 400) else {
+        return Said::default();
+    };
+    serde_json::from_slice(&response.body)
+        .map(|body| read(shape, &body))
+        .unwrap_or_default()
+}
+
+fn read(shape: &ErrorShape, body: &Value) -> Said {
+    let first = |pointers: &[String]| {
+        pointers
+            .iter()
+            .find_map(|pointer| match body.pointer(pointer)? {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            })
+    };
+    Said {
+        code: first(&shape.code),
+        message: first(&shape.message),
+    }
+}
+
+/// All that is given must match; a sign that gives nothing matches nothing.
+fn matches(sign: &Sign, status: u16, said: &Said) -> bool {
+    let given = sign.status.is_some() || sign.code.is_some() || sign.message_prefix.is_some();
+    let message = said.message.as_deref().unwrap_or_default();
+    given
+        && sign.status.is_none_or(|wanted| wanted == status)
+        && sign
+            .code
+            .as_ref()
+            .is_none_or(|code| said.code.as_ref() == Some(code))
+        && sign
+            .message_prefix
+            .as_ref()
+            .is_none_or(|prefix| message.starts_with(prefix.as_str()))
+        && !sign
+            .message_prefix_not
+            .iter()
+            .any(|prefix| message.starts_with(prefix.as_str()))
+}
+
+/// Whether another token would help. Without signs in the manifest, every 401 says so.
+pub(crate) fn is_expired(manifest: &Manifest, response: &HttpResponse, said: &Said) -> bool {
+    match &manifest.auth {
+        Some(auth) if !auth.expired.is_empty() => auth
+            .expired
+            .iter()
+            .any(|sign| matches(sign, response.status, said)),
+        _ => response.status == 401,
+    }
+}
+
+/// The first throttle rule that the answer fits.
+pub(crate) fn throttle<'m>(
+    manifest: &'m Manifest,
+    response: &HttpResponse,
+    said: &Said,
+) -> Option<&'m Throttle> {
+    manifest
+        .throttles
+        .iter()
+        .find(|throttle| matches(&throttle.when, response.status, said))
+}
+
+/// How long the pool is parked: as the answer says, else as the manifest does.
+pub(crate) fn park_ms(throttle: &Throttle, response: &HttpResponse, wall_us: i64) -> Option<u64> {
+    let named = throttle.retry_after_header.as_deref();
+    let header = header(response, named.unwrap_or("retry-after"));
+    header
+        .and_then(|text| retry_after_ms(text, wall_us))
+        .or_else(|| throttle.park.as_deref().and_then(duration_ms))
+        .map(|park_ms| park_ms.min(PARK_MAX_MS))
+}
+
+/// Seconds, perhaps with a fraction, or a date.
+fn retry_after_ms(text: &str, wall_us: i64) -> Option<u64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 1_000.0).ceil() as u64);
+    }
+    let moment = DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some((moment.as_millisecond() - wall_us / 1_000).max(0) as u64)
+}
+
+/// What the answer's headers say of pools.
+pub(crate) fn reports(manifest: &Manifest, response: &HttpResponse) -> Vec<Report> {
+    let read = |reading: &Reading| Report::read(reading, header(response, &reading.header)?);
+    manifest.readings.iter().filter_map(read).collect()
+}
+
+fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
+    let found = response
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case(name));
+    found.map(|header| header.value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date() {
+        // 2024-02-29 13:00:00 UTC
+        let wall_us = 1_709_211_600_000_000;
+        let cases = [
+            ("5", Some(5_000)),
+            ("0.25", Some(250)),
+            (" 120 ", Some(120_000)),
+            ("Thu, 29 Feb 2024 13:00:30 GMT", Some(30_000)),
+            ("Thu, 29 Feb 2024 12:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(retry_after_ms(text, wall_us), expected, "{text}");
+        }
+    }
+}

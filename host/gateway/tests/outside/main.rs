@@ -1,0 +1,7 @@
+//! The gateway against a vendor that is stricter and ruder than real ones, and against real databases.
+
+mod egress;
+mod kit;
+mod sessions;
+mod sql;
+mod vendor;
