@@ -58,10 +58,7 @@ pub enum PoolError {
     #[error("pool {0}: nothing is left of its limit")]
     Empty(String),
     #[error("pool {pool}: {source}")]
-    Duration {
-        pool: String,
-        source: DurationError,
-    },
+    Duration { pool: String, source: DurationError },
     #[error("pool {pool}: {text:?} is no time zone")]
     Zone { pool: String, text: String },
     #[error("two pools are called {0}")]

@@ -533,7 +533,10 @@ fn mistakes_in_pools_are_named() {
         (
             vec![rolling("a", 5, "soon")],
             None,
-            PoolError::Duration { pool: "a".into(), source: DurationError::Malformed("soon".into()) },
+            PoolError::Duration {
+                pool: "a".into(),
+                source: DurationError::Malformed("soon".into()),
+            },
         ),
         (
             vec![pool("a", 5, Window::CalendarDay("Mars/Base".into()))],

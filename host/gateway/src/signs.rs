@@ -5,7 +5,7 @@ use serde_json::Value;
 use tidegate_core::manifest::{ErrorShape, Manifest, Reading, Sign, Throttle};
 use tidegate_core::pace::Report;
 use tidegate_core::plugin::HttpResponse;
-use tidegate_core::time::duration_ms;
+use tidegate_core::time::parse_duration;
 
 /// Longer waits than this are taken as a mistake of the vendor's.
 const PARK_MAX_MS: u64 = 86_400_000;
@@ -92,7 +92,10 @@ pub(crate) fn park_ms(throttle: &Throttle, response: &HttpResponse, wall_us: i64
     let header = header(response, named.unwrap_or("retry-after"));
     header
         .and_then(|text| retry_after_ms(text, wall_us))
-        .or_else(|| throttle.park.as_deref().and_then(duration_ms))
+        .or_else(|| {
+            let written = parse_duration(throttle.park.as_deref()?).ok()?;
+            Some(written.as_millis() as u64)
+        })
         .map(|park_ms| park_ms.min(PARK_MAX_MS))
 }
 

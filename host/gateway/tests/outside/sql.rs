@@ -419,7 +419,7 @@ async fn errors_are_told_apart_and_hold_no_values() {
     let cases = [
         ("SELECT a FROM nowhere", FaultKind::Missing, "SQLITE_ERROR"),
         (
-            "SELECT nothing FROM people",
+            "SELECT absent FROM people",
             FaultKind::Missing,
             "SQLITE_ERROR",
         ),
