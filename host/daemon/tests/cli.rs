@@ -27,7 +27,15 @@ fn help_names_the_exit_codes() {
     let help = tidegate(folder.path(), &["--help"]);
     assert_eq!(code(&help), Some(0));
     let text = String::from_utf8(help.stdout).expect("UTF-8");
-    for wanted in ["check", "status", "5  no host is running"] {
+    for wanted in [
+        "check",
+        "run",
+        "status",
+        "sim",
+        "plugin",
+        "store",
+        "5  no host is running",
+    ] {
         assert!(text.contains(wanted), "{wanted} is not in\n{text}");
     }
     assert_eq!(code(&tidegate(folder.path(), &["chekc"])), Some(2));

@@ -64,6 +64,9 @@ enum Command {
     /// Export, import or verify the store of a host that is not running
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Run a vendor's simulator
+    #[command(subcommand)]
+    Sim(tidegate_simulator::Command),
     /// Build and inspect plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -88,9 +91,23 @@ pub fn main() -> ExitCode {
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Stop => ask(Request::Stop),
         Command::Store(command) => store::run(&config, &command, &terminal),
+        Command::Sim(command) => simulate(command, &terminal),
         Command::Plugin(command) => plugin::run(command, &terminal),
     };
     exit.into()
+}
+
+fn simulate(command: tidegate_simulator::Command, terminal: &print::Terminal) -> Exit {
+    let ended = runtime()
+        .map_err(anyhow::Error::new)
+        .and_then(|runtime| runtime.block_on(tidegate_simulator::run(command)));
+    match ended {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            terminal.failure("simulator", print::chain(error.as_ref()));
+            Exit::Failed
+        }
+    }
 }
 
 /// The async runtime of a command.
