@@ -1,0 +1,226 @@
+//! Loads links and their index as the sync engine does, and prints what that costs, as JSON, one object per engine.
+//!
+//! `load [--links N] [--engine sled|redb] [--cache-mib M]`. One engine per process, because resident memory is a
+//! process's own; without `--engine` it starts itself once for each.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tidegate_store::{Batch, EngineKind, KeyRange, Options, Stats, Store};
+
+const LINK_BYTES: usize = 220;
+const INDEX_BYTES: usize = 24;
+/// A page of captured changes: what one batch of the sync engine holds.
+const LINKS_PER_BATCH: u64 = 200;
+/// Small commits, each awaited by its caller, as acknowledgements of webhooks are.
+const CALLERS: u64 = 64;
+const COMMITS_PER_CALLER: u64 = 100;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[derive(serde::Serialize)]
+struct Report {
+    engine: EngineKind,
+    links: u64,
+    load_seconds: f64,
+    links_per_second: f64,
+    /// One caller, one record per batch, each awaited until durable.
+    lone_commits_per_second: f64,
+    /// Many callers at once, one record per batch, each awaited until durable.
+    durable_commits_per_second: f64,
+    random_reads_per_second: f64,
+    resident_bytes: u64,
+    resident_peak_bytes: u64,
+    /// After the store was closed and opened again, and every record read once.
+    reopen_seconds: f64,
+    reopened_resident_bytes: u64,
+    stats: Stats,
+}
+
+fn main() -> Outcome {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut links = 500_000;
+    let mut cache_mib = 256;
+    let mut chosen = None;
+    for pair in words.chunks(2) {
+        match pair {
+            [name, value] if name == "--links" => links = value.parse()?,
+            [name, value] if name == "--cache-mib" => cache_mib = value.parse()?,
+            [name, value] if name == "--engine" => chosen = Some(value.clone()),
+            _ => return Err(format!("unknown option {}", pair.join(" ")).into()),
+        }
+    }
+    match chosen {
+        Some(name) => {
+            let engine = EngineKind::ALL.into_iter().find(|kind| kind.name() == name);
+            let engine = engine.ok_or_else(|| format!("{name} is not an engine"))?;
+            let report = measure(engine, links, cache_mib << 20)?;
+            println!("{}", serde_json::to_string(&report)?);
+        }
+        None => {
+            for engine in EngineKind::ALL {
+                let status = Command::new(std::env::current_exe()?)
+                    .args(&words)
+                    .args(["--engine", engine.name()])
+                    .status()?;
+                if !status.success() {
+                    return Err(format!("{engine}: {status}").into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(engine: EngineKind, links: u64, cache_bytes: u64) -> Outcome<Report> {
+    let root = tempfile::tempdir()?;
+    let folder = root.path().join("store");
+    let options = Options {
+        engine,
+        cache_bytes,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()?;
+    let store = Store::open(&folder, options)?;
+    let load_seconds = timed(|| runtime.block_on(load(&store, links)))?;
+    let lone_seconds = timed(|| runtime.block_on(commit(store.clone(), 0)))?;
+    let many_seconds = timed(|| {
+        runtime.block_on(async {
+            let callers: Vec<_> = (1..=CALLERS)
+                .map(|caller| tokio::spawn(commit(store.clone(), caller)))
+                .collect();
+            for caller in callers {
+                caller.await??;
+            }
+            Ok(())
+        })
+    })?;
+    const READS: u64 = 200_000;
+    let read_seconds = timed(|| {
+        for number in 0..READS {
+            let link = scramble(number) % links;
+            if store.get(&link_key(link))?.is_none() {
+                return Err(format!("link {link} is lost").into());
+            }
+        }
+        Ok(())
+    })?;
+    let stats = store.stats()?;
+    let (resident_bytes, resident_peak_bytes) = (memory("VmRSS")?, memory("VmHWM")?);
+    runtime.block_on(store.close())?;
+    let (reopen_seconds, reopened_resident_bytes) = reopen(&folder, options, stats.records)?;
+    Ok(Report {
+        engine,
+        links,
+        load_seconds,
+        links_per_second: links as f64 / load_seconds,
+        lone_commits_per_second: COMMITS_PER_CALLER as f64 / lone_seconds,
+        durable_commits_per_second: (CALLERS * COMMITS_PER_CALLER) as f64 / many_seconds,
+        random_reads_per_second: READS as f64 / read_seconds,
+        resident_bytes,
+        resident_peak_bytes,
+        reopen_seconds,
+        reopened_resident_bytes,
+        stats,
+    })
+}
+
+/// Links in the order in which they are made, two index records each under keys in no order.
+async fn load(store: &Store, links: u64) -> Outcome {
+    let mut last = None;
+    for first in (0..links).step_by(LINKS_PER_BATCH as usize) {
+        let mut batch = Batch::new();
+        for link in first..(first + LINKS_PER_BATCH).min(links) {
+            batch = batch.put(link_key(link), noise(link, LINK_BYTES - 11));
+            for side in 0..2 {
+                let mut key = vec![b'i', 0, 1, side];
+                key.extend_from_slice(&scramble(link ^ u64::from(side) << 60).to_be_bytes());
+                batch = batch.put(key, noise(link, INDEX_BYTES));
+            }
+        }
+        last = Some(store.apply(batch).await?);
+    }
+    if let Some(seq) = last {
+        store.durable(seq).await?;
+    }
+    Ok(())
+}
+
+async fn commit(store: Store, caller: u64) -> Outcome {
+    for number in 0..COMMITS_PER_CALLER {
+        let key = [
+            b"q".as_slice(),
+            &caller.to_be_bytes(),
+            &number.to_be_bytes(),
+        ]
+        .concat();
+        let seq = store
+            .apply(Batch::new().put(key, noise(number, 120)))
+            .await?;
+        store.durable(seq).await?;
+    }
+    Ok(())
+}
+
+fn reopen(folder: &Path, options: Options, records: u64) -> Outcome<(f64, u64)> {
+    let mut store = None;
+    let seconds = timed(|| {
+        store = Some(Store::open(folder, options)?);
+        Ok(())
+    })?;
+    let store = store.ok_or("the store did not open")?;
+    let mut range = KeyRange::all();
+    let mut met = 0;
+    loop {
+        let page = store.scan(&range, 1000)?;
+        let Some((last, _)) = page.last() else { break };
+        met += page.len() as u64;
+        range = range.after(last.clone());
+    }
+    if met != records {
+        return Err(format!("{met} of {records} records came back").into());
+    }
+    Ok((seconds, memory("VmRSS")?))
+}
+
+fn link_key(link: u64) -> Vec<u8> {
+    [&[b'l', 0, 1][..], &link.to_be_bytes()].concat()
+}
+
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    (0..bytes.div_ceil(8) as u64)
+        .flat_map(|word| scramble(seed ^ word << 40).to_le_bytes())
+        .take(bytes)
+        .collect()
+}
+
+/// One step of splitmix64.
+fn scramble(state: u64) -> u64 {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
+/// A figure of this process, in bytes, from the kernel.
+fn memory(name: &str) -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .ok_or_else(|| format!("/proc/self/status does not say {name}"))?
+        .parse()?;
+    Ok(kib << 10)
+}
+
+fn timed(work: impl FnOnce() -> Outcome) -> Outcome<f64> {
+    #[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+    let start = std::time::Instant::now();
+    work()?;
+    Ok(Duration::as_secs_f64(&start.elapsed()))
+}

@@ -1,0 +1,431 @@
+//! The steps that keep sled's word, one test for each that a crash does not find by itself, and damage on both engines.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use redb::ReadableDatabase;
+use tidegate_store::{Batch, EngineKind, KeyRange, OpenError, Options, Store};
+
+fn options(engine: EngineKind) -> Options {
+    Options {
+        engine,
+        cache_bytes: 32 << 20,
+    }
+}
+
+fn open(folder: &Path, engine: EngineKind) -> Store {
+    Store::open(folder, options(engine)).expect("the store opens")
+}
+
+fn refused(folder: &Path, engine: EngineKind) -> OpenError {
+    match Store::open(folder, options(engine)) {
+        Ok(_) => panic!("{engine}: the store opened"),
+        Err(error) => error,
+    }
+}
+
+fn scratch() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = root.path().join("store");
+    (root, folder)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+fn fill(store: &Store, records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+    block_on(async {
+        let mut last = None;
+        for (key, value) in records {
+            last = Some(
+                store
+                    .apply(Batch::new().put(key, value))
+                    .await
+                    .expect("applied"),
+            );
+        }
+        store
+            .durable(last.expect("a record"))
+            .await
+            .expect("durable");
+    });
+}
+
+/// Small records, and one that lies in parts.
+fn sample() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let small = (0..200).map(|number| (format!("k{number:03}").into_bytes(), vec![7; 60]));
+    small
+        .chain([(b"large".to_vec(), vec![9; 20_000])])
+        .collect()
+}
+
+fn sound(folder: &Path, engine: EngineKind) {
+    let found = open(folder, engine)
+        .scan(&KeyRange::all(), usize::MAX)
+        .expect("a scan");
+    assert!(
+        found == sample(),
+        "{engine}: the records are not what they were"
+    );
+}
+
+fn filled(folder: &Path, engine: EngineKind) {
+    fill(&open(folder, engine), sample());
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// A kill while sled writes its snapshot leaves a draft that the next open would take for a snapshot.
+#[test]
+fn an_unfinished_snapshot_is_removed_before_opening() {
+    let (_root, folder) = scratch();
+    filled(&folder, EngineKind::Sled);
+    let draft = folder.join("sled/snap.7FFFFFFFFFFFFFFF.generating");
+    fs::write(&draft, "half a snapshot").expect("written");
+    sound(&folder, EngineKind::Sled);
+    assert!(!draft.exists());
+    assert!(
+        !names(&folder)
+            .iter()
+            .any(|name| name.starts_with("damaged")),
+        "no repair was needed"
+    );
+}
+
+#[test]
+fn a_broken_snapshot_is_rebuilt_from_the_log_and_a_copy_kept() {
+    let (_root, folder) = scratch();
+    filled(&folder, EngineKind::Sled);
+    let planted = folder.join("sled/snap.7FFFFFFFFFFFFFFF");
+    fs::write(&planted, "this is no snapshot, and its checksum is wrong").expect("written");
+    sound(&folder, EngineKind::Sled);
+    assert!(!planted.exists());
+    let copy = folder.join("damaged-1");
+    assert!(names(&copy).contains(&"snap.7FFFFFFFFFFFFFFF".to_owned()));
+    assert!(names(&copy).contains(&"db".to_owned()), "nothing is wiped");
+    sound(&folder, EngineKind::Sled);
+    assert!(!folder.join("damaged-2").exists(), "repaired once");
+}
+
+/// What is damaged beyond repair is refused, kept, and not replaced by something empty.
+#[test]
+fn a_store_without_its_data_is_damaged_not_new() {
+    type Harm = fn(&Path);
+    let cases: &[(EngineKind, &str, Harm)] = &[
+        (EngineKind::Sled, "no db", |folder| {
+            fs::remove_file(folder.join("sled/db")).expect("removed");
+        }),
+        (EngineKind::Sled, "no conf", |folder| {
+            fs::remove_file(folder.join("sled/conf")).expect("removed");
+        }),
+        (EngineKind::Sled, "empty db, no snapshot", |folder| {
+            for name in names(&folder.join("sled")) {
+                if name.starts_with("snap.") {
+                    fs::remove_file(folder.join("sled").join(name)).expect("removed");
+                }
+            }
+            fs::write(folder.join("sled/db"), "").expect("emptied");
+        }),
+        (EngineKind::Sled, "no folder", |folder| {
+            fs::remove_dir_all(folder.join("sled")).expect("removed");
+        }),
+        (EngineKind::Redb, "no file", |folder| {
+            fs::remove_file(folder.join("redb/data.redb")).expect("removed");
+        }),
+        (EngineKind::Redb, "empty file", |folder| {
+            fs::write(folder.join("redb/data.redb"), "").expect("emptied");
+        }),
+        (EngineKind::Redb, "garbage", |folder| {
+            fs::write(folder.join("redb/data.redb"), vec![0x5a; 1 << 20]).expect("overwritten");
+        }),
+    ];
+    for (engine, name, harm) in cases {
+        let (_root, folder) = scratch();
+        filled(&folder, *engine);
+        harm(&folder);
+        for attempt in ["first", "second"] {
+            let error = refused(&folder, *engine);
+            assert_eq!(
+                error.code(),
+                "store-damaged",
+                "{engine}, {name}, {attempt}: {error:?}"
+            );
+        }
+    }
+}
+
+/// A creation that did not reach its marker acknowledged nothing, and is begun anew with its leftovers kept.
+#[test]
+fn a_folder_without_its_marker_is_begun_anew() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        filled(&folder, engine);
+        fs::remove_file(folder.join("store.json")).expect("removed");
+        fs::write(folder.join("store.json.draft"), "{\"form").expect("written");
+        let store = open(&folder, engine);
+        assert_eq!(store.stats().expect("stats").records, 0, "{engine}");
+        assert!(folder.join("unfinished-1").is_dir(), "{engine}");
+        drop(store);
+        // Half of an engine's first files.
+        let (_root, folder) = scratch();
+        fs::create_dir_all(folder.join(engine.name())).expect("a folder");
+        fs::write(folder.join(engine.name()).join("db"), [0; 100]).expect("written");
+        assert_eq!(
+            open(&folder, engine).stats().expect("stats").records,
+            0,
+            "{engine}"
+        );
+    }
+}
+
+/// Large pages would go to `blobs`, which sled never syncs.
+#[test]
+fn no_size_within_the_bounds_makes_sled_use_blobs() {
+    let (_root, folder) = scratch();
+    let store = open(&folder, EngineKind::Sled);
+    // Keys as long as may be that differ from the first byte on, so that nothing in the tree's index is short.
+    let long = (0u32..1500).map(|number| {
+        let mut key = number.wrapping_mul(0x9e37_79b9).to_be_bytes().to_vec();
+        key.resize(tidegate_store::KEY_BYTES_MAX, b'k');
+        (key, vec![1; 200])
+    });
+    let large = (0u32..60).map(|number| (number.to_be_bytes().to_vec(), vec![2; 100_000]));
+    fill(&store, long.chain(large));
+    assert_eq!(names(&folder.join("sled/blobs")), Vec::<String>::new());
+}
+
+#[test]
+fn everything_lies_in_one_tree() {
+    let (_root, folder) = scratch();
+    filled(&folder, EngineKind::Sled);
+    let db = raw_sled(&folder);
+    assert_eq!(db.tree_names(), [b"__sled__default"]);
+}
+
+/// What is overwritten is collected, so that the files follow the live data and not the history.
+#[test]
+fn space_is_reclaimed_while_the_store_is_open() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        let store = open(&folder, engine);
+        for round in 0u8..30 {
+            let records = (0..40u8).map(|number| (vec![number], vec![round; 50_000]));
+            fill(&store, records);
+        }
+        let bytes = store.stats().expect("stats").bytes_on_disk;
+        assert!(
+            bytes < 24 << 20,
+            "{engine}: {bytes} bytes for 2 MB, after 60 MB were written"
+        );
+    }
+}
+
+/// The lock says who holds it, also to a process that is told no.
+#[test]
+fn a_store_in_use_names_its_owner() {
+    let example = std::env::current_exe()
+        .expect("this test's own path")
+        .ancestors()
+        .nth(2)
+        .expect("the target folder")
+        .join("examples/crash");
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        let mut child = Command::new(&example)
+            .args(["hold", engine.name()])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cargo build -p tidegate-store --example crash");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("an output");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        assert_eq!(line, "open\n", "{engine}");
+
+        let error = refused(&folder, engine);
+        assert_eq!(error.code(), "store-locked", "{engine}");
+        assert!(
+            error.to_string().contains(&child.id().to_string()),
+            "{engine}: {error}"
+        );
+
+        drop(child.stdin.take());
+        // The wait at open outlasts the owner's close.
+        drop(open(&folder, engine));
+        child.wait().expect("the owner ends");
+    }
+}
+
+/// sled lets go of its lock a moment after the last handle is gone.
+#[test]
+fn a_store_can_be_reopened_at_once() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        for round in 0u8..20 {
+            fill(&open(&folder, engine), [(vec![round], vec![round; 3000])]);
+        }
+    }
+}
+
+fn raw_sled(folder: &Path) -> sled::Db {
+    // The lock of the store's last handle may outlive it by a moment.
+    (0..1000)
+        .find_map(|_| {
+            std::thread::yield_now();
+            sled::open(folder.join("sled")).ok()
+        })
+        .expect("the raw engine opens")
+}
+
+/// Changes an entry behind the store's back; `None` removes it.
+fn tamper(
+    folder: &Path,
+    engine: EngineKind,
+    key: &[u8],
+    change: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    match engine {
+        EngineKind::Sled => {
+            let db = raw_sled(folder);
+            let entry = db.get(key).expect("a read").expect("an entry");
+            match change(&entry) {
+                Some(entry) => db.insert(key, entry).expect("written"),
+                None => db.remove(key).expect("removed"),
+            };
+            db.flush().expect("flushed");
+        }
+        EngineKind::Redb => {
+            let db = redb::Database::open(folder.join("redb/data.redb")).expect("the raw engine");
+            let table = redb::TableDefinition::<&[u8], &[u8]>::new("entries");
+            let old = db
+                .begin_read()
+                .expect("a read")
+                .open_table(table)
+                .expect("a table");
+            let entry = old
+                .get(key)
+                .expect("a read")
+                .expect("an entry")
+                .value()
+                .to_vec();
+            drop(old);
+            let transaction = db.begin_write().expect("a write");
+            {
+                let mut table = transaction.open_table(table).expect("a table");
+                match change(&entry) {
+                    Some(entry) => drop(table.insert(key, entry.as_slice()).expect("written")),
+                    None => drop(table.remove(key).expect("removed")),
+                }
+            }
+            transaction.commit().expect("committed");
+        }
+    }
+}
+
+/// Whatever happened to an entry, a read of it is refused, and the walk names its key.
+#[test]
+fn silent_damage_is_found_at_every_read() {
+    type Change = fn(&[u8]) -> Option<Vec<u8>>;
+    let flip = |entry: &[u8], at: usize| {
+        let mut entry = entry.to_vec();
+        entry[at] ^= 0x10;
+        Some(entry)
+    };
+    let flips: [Box<dyn Fn(&[u8]) -> Option<Vec<u8>>>; 6] =
+        [0, 1, 2, 4, 8, 40].map(|at| Box::new(move |entry: &[u8]| flip(entry, at)) as _);
+    let cut: Change = |entry| Some(entry[..entry.len() - 1].to_vec());
+    let stub: Change = |entry| Some(entry[..5].to_vec());
+    let gone: Change = |_| None;
+    let head = b"\x01large";
+    let part = b"\x02large\0\0\0\x02";
+    for engine in EngineKind::ALL {
+        let mut cases: Vec<(&[u8], &str, &dyn Fn(&[u8]) -> Option<Vec<u8>>)> = vec![
+            (b"\x01k007", "k007", &cut),
+            (b"\x01k007", "k007", &stub),
+            (head, "large", &cut),
+            (part, "large", &cut),
+            (part, "large", &gone),
+        ];
+        cases.extend(
+            flips
+                .iter()
+                .map(|flip| (&b"\x01k007"[..], "k007", &**flip as _)),
+        );
+        cases.extend(flips.iter().map(|flip| (&part[..], "large", &**flip as _)));
+        for (number, (entry_key, key, change)) in cases.into_iter().enumerate() {
+            let (_root, folder) = scratch();
+            filled(&folder, engine);
+            tamper(&folder, engine, entry_key, change);
+            let place = format!("{engine}, case {number}");
+            let store = open(&folder, engine);
+            let error = store.get(key.as_bytes()).expect_err(&place);
+            assert_eq!(error.code(), "store-damaged", "{place}");
+            assert!(error.to_string().contains(key), "{place}: {error}");
+            assert!(
+                store.scan(&KeyRange::all(), 999).is_err(),
+                "{place}: a scan passed over it"
+            );
+            assert_eq!(
+                store.get(b"k100").expect("others can be read"),
+                Some(vec![7; 60]),
+                "{place}"
+            );
+            let verified = store.verify().expect("a walk");
+            assert_eq!((verified.damaged, verified.records), (1, 200), "{place}");
+            assert_eq!(verified.damaged_keys[0].key, key, "{place}");
+            assert!(
+                store.export(&folder.with_file_name("export")).is_err(),
+                "{place}"
+            );
+        }
+    }
+}
+
+/// An entry that turns up under another key is not that key's record.
+#[test]
+fn a_misplaced_entry_is_damage() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        filled(&folder, engine);
+        let moved = std::cell::RefCell::new(Vec::new());
+        tamper(&folder, engine, b"\x01k001", &|entry| {
+            *moved.borrow_mut() = entry.to_vec();
+            Some(entry.to_vec())
+        });
+        tamper(&folder, engine, b"\x01k002", &|_| {
+            Some(moved.borrow().clone())
+        });
+        let error = open(&folder, engine).get(b"k002").expect_err("misplaced");
+        assert_eq!(error.code(), "store-damaged", "{engine}");
+    }
+}
+
+#[test]
+fn the_note_of_birth_is_missed_when_the_engine_lost_it() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        filled(&folder, engine);
+        tamper(&folder, engine, b"\0born", &|_| None);
+        assert_eq!(refused(&folder, engine).code(), "store-damaged", "{engine}");
+    }
+}
