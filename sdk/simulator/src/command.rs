@@ -97,14 +97,6 @@ fn fault(text: &str) -> Result<(Fault, When), String> {
     Ok((fault, when))
 }
 
-/// The `sim` command, for a command line that is not derived.
-pub fn command() -> clap::Command {
-    Command::augment_subcommands(clap::Command::new("sim"))
-        .about("Simulate a vendor for tests, demos and connector authors")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-}
-
 /// Simulates until the process is asked to end, by SIGTERM or Ctrl-C. Needs a tokio runtime.
 ///
 /// # Errors

@@ -232,14 +232,7 @@ fn journal(org: &Org, query: &[(String, String)]) -> Answer {
         .find(|(name, _)| name == "after")
         .and_then(|(_, value)| value.parse().ok())
         .unwrap_or(0);
-    let mut lines = String::new();
-    for entry in org.journal.after(after) {
-        match serde_json::to_string(entry) {
-            Ok(line) => lines.push_str(&line),
-            Err(error) => return problem(500, &error.to_string()),
-        }
-        lines.push('\n');
-    }
+    let lines = org.journal.lines_after(after).concat();
     Answer::text(200, "application/x-ndjson", lines)
 }
 

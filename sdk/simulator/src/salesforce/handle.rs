@@ -126,7 +126,7 @@ impl Handle {
 
     /// Committed writes after this sequence number; 0 for all.
     pub fn journal(&self, after: u64) -> Vec<Entry> {
-        self.shared.org().journal.after(after).to_vec()
+        self.shared.org().journal.after(after)
     }
 
     /// Every record of an object with all of its fields, deleted ones too; empty if there is no such object.

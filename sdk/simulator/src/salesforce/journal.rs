@@ -30,9 +30,10 @@ pub struct Entry {
     pub request: u64,
 }
 
+/// Entries are kept as their lines: half a million of them as values would take gigabytes.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    entries: Vec<Entry>,
+    lines: Vec<Box<str>>,
     file: Option<File>,
 }
 
@@ -40,7 +41,7 @@ impl Journal {
     /// With a path, entries are also appended to that file, which is emptied first.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
         Ok(Self {
-            entries: Vec::new(),
+            lines: Vec::new(),
             file: path.map(File::create).transpose()?,
         })
     }
@@ -48,23 +49,33 @@ impl Journal {
     /// Takes a committed transaction. The lines are with the operating system when this returns, so
     /// they outlive both the client and the simulator.
     pub(crate) fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        let mut lines = Vec::new();
+        let first = self.lines.len();
         for mut entry in entries {
-            entry.seq = self.entries.len() as u64 + 1;
-            if self.file.is_some() {
-                serde_json::to_writer(&mut lines, &entry)?;
-                lines.push(b'\n');
-            }
-            self.entries.push(entry);
+            entry.seq = self.lines.len() as u64 + 1;
+            let line = serde_json::to_string(&entry)? + "\n";
+            self.lines.push(line.into());
         }
         match &mut self.file {
-            Some(file) => file.write_all(&lines),
+            Some(file) => file.write_all(self.lines[first..].concat().as_bytes()),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn after(&self, seq: u64) -> &[Entry] {
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// One JSON object each, with its line feed.
+    pub(crate) fn lines_after(&self, seq: u64) -> &[Box<str>] {
         let from = usize::try_from(seq).unwrap_or(usize::MAX);
-        self.entries.get(from..).unwrap_or_default()
+        self.lines.get(from..).unwrap_or_default()
+    }
+
+    pub(crate) fn after(&self, seq: u64) -> Vec<Entry> {
+        let lines = self.lines_after(seq).iter();
+        // Each line was written by this very room.
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }

@@ -150,7 +150,7 @@ impl Org {
             },
             "sessions_given": self.sessions.given(),
             "rows_live": rows,
-            "journal_entries": self.journal.after(0).len(),
+            "journal_entries": self.journal.len(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP on loopback: requests in, answers out, cut short where a fault says so.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body as HttpBody, Bytes, to_bytes};
@@ -8,6 +9,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use futures::{StreamExt, stream};
 
 use super::admin;
 use super::answer::{Answer, ApiError, Body};
@@ -173,9 +175,14 @@ fn response(answer: Answer, truncated: bool) -> Response {
     response
 }
 
-/// A body of unknown length that ends early: the content-length then promises more than comes.
+/// A body that fails after so many bytes, when the content-length has promised more.
 fn short(mut bytes: Vec<u8>, length: usize) -> HttpBody {
     bytes.truncate(length);
-    let once = futures::stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
-    HttpBody::from_stream(once)
+    let end = async {
+        // What came before is only sent once the body makes the connection wait.
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+    };
+    let parts = stream::iter([Ok(bytes)]).chain(stream::once(end));
+    HttpBody::from_stream(parts)
 }
