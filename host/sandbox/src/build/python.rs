@@ -1,7 +1,6 @@
 //! Python plugins: componentize-py makes the component, interpreter included.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use super::{BuildError, Job, read, toolchain, write};
@@ -18,20 +17,25 @@ pub(super) fn component(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
         write(&wit_folder.join(name), text.as_bytes())?;
     }
     let made = folder.join(format!("{}.wasm", std::process::id()));
-    let mut command = Command::new(program(job));
+    let prepared = folder.join("bin/componentize-py");
+    let mut command = if prepared.is_file() {
+        let mut command = Command::new(prepared);
+        // Modules come from the prepared environment, never from whatever Python is on the path.
+        command.env("VIRTUAL_ENV", &folder);
+        command
+    } else {
+        Command::new("componentize-py")
+    };
     command
         .current_dir(job.folder)
         .arg("-d")
         .arg(&wit_folder)
-        .args([
-            "-w",
-            job.world.name(),
-            "componentize",
-            "--stub-wasi",
-            entry,
-            "-o",
-        ])
-        .arg(&made);
+        .args(["-w", job.world.name(), "componentize", "--stub-wasi"])
+        .args(["-p", "."]);
+    if let Some(sdk) = job.guests.python_sdk() {
+        command.arg("-p").arg(sdk);
+    }
+    command.arg(entry).arg("-o").arg(&made);
     (job.progress)(&format!(
         "componentizing {} with Python",
         job.folder.display()
@@ -42,14 +46,4 @@ pub(super) fn component(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
         tracing::debug!(file = %made.display(), %error, "not removed");
     }
     result
-}
-
-/// The one that was set up for guests, else the one on the path.
-fn program(job: &Job<'_>) -> PathBuf {
-    let prepared = job.guests.folder().join("python/bin/componentize-py");
-    if prepared.is_file() {
-        prepared
-    } else {
-        PathBuf::from("componentize-py")
-    }
 }

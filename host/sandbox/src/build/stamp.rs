@@ -26,6 +26,9 @@ pub(super) fn digest(folder: &Path, guests: &Guests) -> Result<String, BuildErro
         part("Cargo.lock", &read(&lock_file)?);
     }
     let mut folders = vec![folder.to_owned()];
+    if !folder.join("Cargo.toml").is_file() {
+        folders.extend(guests.python_sdk());
+    }
     let mut next = 0;
     while next < folders.len() {
         let current = folders[next].clone();

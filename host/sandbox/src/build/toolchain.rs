@@ -50,6 +50,11 @@ impl Guests {
         self.root.join("target/plugins")
     }
 
+    /// What Python plugins import, where the workspace has it beside them.
+    pub(super) fn python_sdk(&self) -> Option<PathBuf> {
+        Some(self.root.join("sdk/python")).filter(|folder| folder.is_dir())
+    }
+
     /// The lock file that fixes the guests' dependencies, where there is one.
     pub(super) fn lock_file(&self) -> PathBuf {
         self.root.join("Cargo.lock")
