@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use tidegate_sdk::{Fault, FaultKind, Selection};
 
 use crate::cursor;
-use crate::database::{Class, Database, Rows, Statement, Value, fetch_all, fetch_one};
+use crate::database::{
+    Class, Database, Rows, Statement, Value, fetch_all, fetch_one, is_too_large,
+};
 use crate::lookup;
 use crate::outbox;
 use crate::prepare;
@@ -277,10 +279,43 @@ fn page(
     settings: &Settings,
     selections: &[Selection],
     start: cursor::Changes,
-    seen: Seen,
+    mut seen: Seen,
     rows_max: u32,
     gaps: Vec<String>,
 ) -> Result<Page, Fault> {
+    let mut more = seen.entries.len() >= rows_max as usize;
+    let changes = loop {
+        match records(database, settings, selections, &seen) {
+            // Large records: a shorter page, and the next one goes on behind it.
+            Err(fault) if is_too_large(&fault) && seen.entries.len() > 1 => {
+                seen.entries.truncate(seen.entries.len() / 2);
+                more = true;
+            }
+            other => break other?,
+        }
+    };
+    if seen.entries.iter().any(|entry| entry.id.is_none()) {
+        database.warn("a changed row has a key that is not text; correct it, it is left out");
+    }
+    let start = cursor::Changes {
+        identity: seen.identity.clone(),
+        ..start
+    };
+    Ok(Page {
+        changes,
+        cursor: cursor::encode(&advanced(start, &seen.entries)),
+        more,
+        gap: joined(gaps),
+    })
+}
+
+/// The records of all entries, table by table.
+fn records(
+    database: &dyn Database,
+    settings: &Settings,
+    selections: &[Selection],
+    seen: &Seen,
+) -> Result<Vec<Changes>, Fault> {
     let mut changes = Vec::new();
     for selection in selections {
         let table = seen
@@ -302,20 +337,7 @@ fn page(
             changes.push(current(database, &reader, &entries)?);
         }
     }
-    if seen.entries.iter().any(|entry| entry.id.is_none()) {
-        database.warn("a changed row has a key that is not text; correct it, it is left out");
-    }
-    let more = seen.entries.len() >= rows_max as usize;
-    let start = cursor::Changes {
-        identity: seen.identity.clone(),
-        ..start
-    };
-    Ok(Page {
-        changes,
-        cursor: cursor::encode(&advanced(start, &seen.entries)),
-        more,
-        gap: joined(gaps),
-    })
+    Ok(changes)
 }
 
 /// The records as they are now. One that is not found is gone; if it comes back, a later entry tells.

@@ -153,6 +153,11 @@ pub(crate) fn is_bystander(fault: &Fault) -> bool {
     matches!(fault.code.as_str(), "rolled-back" | "not-attempted")
 }
 
+/// Whether the answer passed the host's bound on bytes, so that fewer rows may fit.
+pub(crate) fn is_too_large(fault: &Fault) -> bool {
+    fault.code == "response-too-large"
+}
+
 pub(crate) fn whole(answer: Result<Rows, Fault>) -> Result<Rows, Fault> {
     let rows = answer?;
     if rows.truncated {

@@ -5,7 +5,7 @@ use tidegate_sdk::{Fault, Selection};
 
 use crate::changes::Page;
 use crate::cursor;
-use crate::database::{Database, Statement, Value, fetch_one};
+use crate::database::{Database, Statement, Value, fetch_one, is_too_large};
 use crate::lookup::{no_key, no_table};
 use crate::quoting;
 use crate::record::{Misfits, Reader, Record};
@@ -39,7 +39,14 @@ pub fn pull(
         let table = table.ok_or_else(|| no_table(&place.object))?;
         let reader = Reader::new(table, &selections[at].fields, settings.timestamps)
             .ok_or_else(|| no_key(&table.name))?;
-        let (records, full) = stretch(database, &reader, place.after.as_deref(), room)?;
+        let (records, full) = match stretch(database, &reader, place.after.as_deref(), room) {
+            // Large records: a shorter page.
+            Err(fault) if is_too_large(&fault) && room > 1 => {
+                room /= 2;
+                continue;
+            }
+            stretch => stretch?,
+        };
         room = room.saturating_sub(records.len());
         place = match records.last() {
             Some(last) if full => cursor::Snapshot {

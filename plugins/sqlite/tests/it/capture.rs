@@ -1,9 +1,10 @@
 //! Which changes are captured, what the outbox holds, and what happens when the database is not what it was.
 
+use tidegate_plugin_sqlite::changes::Page;
 use tidegate_plugin_sqlite::prepare;
 use tidegate_plugin_sqlite::settings::Settings;
 use tidegate_plugin_sqlite::{changes, snapshot};
-use tidegate_sdk::{FaultKind, PrepareMode};
+use tidegate_sdk::{FaultKind, PrepareMode, Selection};
 
 use crate::library::{Library, demands, lines, select};
 
@@ -149,6 +150,43 @@ fn pages_are_whole_and_in_order() {
     }
     assert_eq!(ids, ["5", "4", "3", "2", "1"]);
     assert_eq!(pages, 2);
+}
+
+/// Five records of which only two fit into an answer.
+#[test]
+fn large_records_make_shorter_pages() {
+    let library = Library::new(PEOPLE);
+    let wanted = [select("people", &["notes"])];
+    library.capture(&wanted);
+    let start = library.pull(&wanted, None, 100);
+    library.execute(
+        "INSERT INTO people (id, notes) SELECT value, hex(zeroblob(1000)) FROM json_each('[1,2,3,4,5]')",
+    );
+    library.bytes_max.set(5_000);
+    type Pull = fn(&Library, &[Selection], Option<&[u8]>) -> Page;
+    let changes: Pull = |library, wanted, cursor| library.pull(wanted, cursor, 100);
+    let snapshot: Pull = |library, wanted, cursor| {
+        snapshot::pull(library, &Settings::default(), wanted, cursor, 100).expect("a page")
+    };
+    for (pull, mut cursor) in [(changes, Some(start.cursor)), (snapshot, None)] {
+        let mut ids = Vec::new();
+        loop {
+            let page = pull(&library, &wanted, cursor.as_deref());
+            let records = page.changes.iter().flat_map(|set| &set.records);
+            ids.extend(records.map(|record| record.id.clone()));
+            cursor = Some(page.cursor);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(ids, ["1", "2", "3", "4", "5"]);
+    }
+    library.bytes_max.set(1_000);
+    let fault = snapshot::pull(&library, &Settings::default(), &wanted, None, 100);
+    assert_eq!(
+        fault.expect_err("a record too large").code,
+        "response-too-large"
+    );
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Library {
     pub(crate) warnings: RefCell<Vec<String>>,
     /// Transactions that were begun by `write`.
     pub(crate) transactions: std::cell::Cell<usize>,
+    /// Bytes of text and blobs that one statement may answer.
+    pub(crate) bytes_max: std::cell::Cell<usize>,
     /// The next `write` loses its answers after its first transaction is committed.
     pub(crate) lose_answer: std::cell::Cell<bool>,
 }
@@ -38,6 +40,7 @@ impl Library {
             connection: RefCell::new(connection),
             warnings: RefCell::default(),
             transactions: std::cell::Cell::new(0),
+            bytes_max: std::cell::Cell::new(usize::MAX),
             lose_answer: std::cell::Cell::new(false),
         }
     }
@@ -148,6 +151,14 @@ impl Library {
                 });
                 answer.rows.push(values.collect::<Result<_, _>>()?);
             }
+        }
+        let size = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        if answer.rows.iter().flatten().map(size).sum::<usize>() > self.bytes_max.get() {
+            return Err(Fault::broken("response-too-large", "ask for fewer rows"));
         }
         Ok(answer)
     }

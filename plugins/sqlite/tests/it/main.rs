@@ -1,7 +1,9 @@
 //! The plugin's logic against a real SQLite library.
 
 mod capture;
+mod cost;
 mod describe;
+mod host;
 mod library;
 mod model;
 mod values;
