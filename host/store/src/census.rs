@@ -19,11 +19,12 @@ pub(crate) enum Census {
 impl Census {
     /// A commit added and removed these keys.
     pub(crate) fn changed(&mut self, added: &[Vec<u8>], removed: &[Vec<u8>]) {
-        let (count, counted): (&mut u64, &dyn Fn(&&Vec<u8>) -> bool) = match self {
+        let (count, upto) = match self {
             Self::Unknown => return,
-            Self::Walking { upto, count } => (count, &|key| *key <= upto),
-            Self::Known(count) => (count, &|_| true),
+            Self::Walking { upto, count } => (count, Some(upto)),
+            Self::Known(count) => (count, None),
         };
+        let counted = |key: &&Vec<u8>| upto.as_ref().is_none_or(|upto| *key <= *upto);
         *count += added.iter().filter(counted).count() as u64;
         *count -= removed.iter().filter(counted).count() as u64;
     }

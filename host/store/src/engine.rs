@@ -103,6 +103,9 @@ pub(crate) trait Engine: Send + Sync {
     fn scan(&self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), EngineError>;
 
     fn stats(&self) -> Result<EngineStats, EngineError>;
+
+    /// Makes the files of a new engine durable, their names included. What was applied is durable already.
+    fn settle(&self) -> io::Result<()>;
 }
 
 impl From<io::Error> for EngineError {

@@ -283,20 +283,18 @@ pub(crate) fn create<E: From<OpenError>>(
     folder::set_unfinished_aside(folder).map_err(io)?;
     let files = folder.join(options.engine.name());
     let failed = |error: EngineOpenError| OpenError::engine(folder, error);
-    let (engine, settle): (Arc<dyn Engine>, Box<dyn FnOnce() -> io::Result<()>>) =
-        match options.engine {
-            EngineKind::Sled => {
-                let sled = Arc::new(Sled::create(&files, options.cache_bytes).map_err(failed)?);
-                (Arc::clone(&sled) as _, Box::new(move || sled.settle()))
-            }
-            EngineKind::Redb => {
-                let redb = Arc::new(Redb::create(&files, options.cache_bytes).map_err(failed)?);
-                (Arc::clone(&redb) as _, Box::new(move || redb.settle()))
-            }
-        };
+    let engine: Result<Arc<dyn Engine>, _> = match options.engine {
+        EngineKind::Sled => {
+            Sled::create(&files, options.cache_bytes).map(|sled| Arc::new(sled) as _)
+        }
+        EngineKind::Redb => {
+            Redb::create(&files, options.cache_bytes).map(|redb| Arc::new(redb) as _)
+        }
+    };
+    let engine = engine.map_err(failed)?;
     fill(&engine)?;
     write_note(&*engine).map_err(|error| failed(error.into()))?;
-    settle().map_err(io)?;
+    engine.settle().map_err(io)?;
     folder::sync_folder(folder).map_err(io)?;
     folder::sync_ancestors(folder).map_err(io)?;
     let marker = Marker {

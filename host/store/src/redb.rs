@@ -87,12 +87,6 @@ impl Redb {
         })
     }
 
-    /// Makes the files of a new database durable, names included.
-    pub(crate) fn settle(&self) -> io::Result<()> {
-        File::open(self.folder.join(FILE))?.sync_all()?;
-        folder::sync_folder(&self.folder)
-    }
-
     /// One transaction for all of a layer; durable on return.
     fn write(&self, layer: &Layer) -> Result<(), EngineError> {
         let transaction = self.db.begin_write().map_err(redb::Error::from)?;
@@ -174,7 +168,9 @@ impl Engine for Redb {
         if let Some(change) = self.layers().get(key) {
             return Ok(change.map(<[u8]>::to_vec));
         }
-        let entry = self.table()?.get(key).map_err(redb::Error::from)?;
+        // An entry borrows a page that redb may free once the table is gone, whatever its lifetime says.
+        let table = self.table()?;
+        let entry = table.get(key).map_err(redb::Error::from)?;
         Ok(entry.map(|entry| entry.value().to_vec()))
     }
 
@@ -223,6 +219,11 @@ impl Engine for Redb {
             bytes_on_disk: folder::bytes_on_disk(&self.folder)?,
             cache_bytes_max: self.cache_bytes,
         })
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        File::open(self.folder.join(FILE))?.sync_all()?;
+        folder::sync_folder(&self.folder)
     }
 }
 

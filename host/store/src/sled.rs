@@ -91,13 +91,6 @@ impl Sled {
         })
     }
 
-    /// Makes the files of a new database durable, names included.
-    pub(crate) fn settle(&self) -> io::Result<()> {
-        self.file.sync_all()?;
-        File::open(self.folder.join("conf"))?.sync_all()?;
-        folder::sync_folder(&self.folder)
-    }
-
     fn background_error(&self) -> Result<(), EngineError> {
         Ok(self.config.global_error()?)
     }
@@ -164,6 +157,12 @@ impl Engine for Sled {
             bytes_on_disk: folder::bytes_on_disk(&self.folder)?,
             cache_bytes_max: self.cache_bytes,
         })
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.file.sync_all()?;
+        File::open(self.folder.join("conf"))?.sync_all()?;
+        folder::sync_folder(&self.folder)
     }
 }
 

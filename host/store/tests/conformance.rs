@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -335,6 +337,58 @@ fn one_flush_serves_all_that_wait() {
             stats.durable_commits,
             stats.batches
         );
+    });
+}
+
+/// Readers beside a writer see whole batches: not half of one, and no value in parts of two.
+#[test]
+fn a_reader_never_sees_half_a_batch() {
+    on_both(async |folder, engine| {
+        const ROUNDS: u32 = 400;
+        const KEYS: u8 = 8;
+        let store = open(folder, engine);
+        let write = |round: u32| {
+            let value = round
+                .to_be_bytes()
+                .repeat(if round.is_multiple_of(8) { 3000 } else { 12 });
+            (0..KEYS).fold(Batch::new(), |batch, key| batch.put([key], value.clone()))
+        };
+        store.apply(write(0)).await.expect("applied");
+        let reading = Arc::new(AtomicBool::new(true));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, reading) = (store.clone(), Arc::clone(&reading));
+                std::thread::spawn(move || {
+                    let mut looks = 0u64;
+                    while reading.load(Ordering::Relaxed) {
+                        let page = store.scan(&KeyRange::all(), usize::MAX).expect("a scan");
+                        assert_eq!(page.len(), usize::from(KEYS));
+                        assert!(
+                            page.iter().all(|(_, value)| *value == page[0].1),
+                            "two batches"
+                        );
+                        let value = store.get(&[3]).expect("a read").expect("a value");
+                        assert!(
+                            value.chunks(4).all(|part| *part == value[..4]),
+                            "two values"
+                        );
+                        looks += 1;
+                    }
+                    looks
+                })
+            })
+            .collect();
+        for round in 1..=ROUNDS {
+            let seq = store.apply(write(round)).await.expect("applied");
+            if round.is_multiple_of(3) {
+                store.durable(seq).await.expect("durable");
+            }
+        }
+        reading.store(false, Ordering::Relaxed);
+        for reader in readers {
+            let looks = reader.join().expect("a reader");
+            assert!(looks > 10, "{engine}: only {looks} looks");
+        }
     });
 }
 

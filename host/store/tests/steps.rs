@@ -342,41 +342,50 @@ fn tamper(
     }
 }
 
+/// What happens to an entry.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    FlipByte(usize),
+    KeepOnly(usize),
+    Remove,
+}
+
+impl Harm {
+    fn apply(self, entry: &[u8]) -> Option<Vec<u8>> {
+        let mut entry = entry.to_vec();
+        match self {
+            Self::FlipByte(at) => entry[at] ^= 0x10,
+            Self::KeepOnly(bytes) => entry.truncate(bytes),
+            Self::Remove => return None,
+        }
+        Some(entry)
+    }
+}
+
 /// Whatever happened to an entry, a read of it is refused, and the walk names its key.
 #[test]
 fn silent_damage_is_found_at_every_read() {
-    type Change = fn(&[u8]) -> Option<Vec<u8>>;
-    let flip = |entry: &[u8], at: usize| {
-        let mut entry = entry.to_vec();
-        entry[at] ^= 0x10;
-        Some(entry)
-    };
-    let flips: [Box<dyn Fn(&[u8]) -> Option<Vec<u8>>>; 6] =
-        [0, 1, 2, 4, 8, 40].map(|at| Box::new(move |entry: &[u8]| flip(entry, at)) as _);
-    let cut: Change = |entry| Some(entry[..entry.len() - 1].to_vec());
-    let stub: Change = |entry| Some(entry[..5].to_vec());
-    let gone: Change = |_| None;
-    let head = b"\x01large";
-    let part = b"\x02large\0\0\0\x02";
+    let small = (&b"\x01k007"[..], "k007");
+    let head = (&b"\x01large"[..], "large");
+    let part = (&b"\x02large\0\0\0\x02"[..], "large");
+    let mut cases = vec![
+        (head, Harm::KeepOnly(15)),
+        (part, Harm::KeepOnly(4000)),
+        (part, Harm::Remove),
+    ];
+    // Version, kind, length, checksum, and the payload's first and later bytes.
+    for at in [0, 1, 2, 4, 8, 40] {
+        cases.extend([(small, Harm::FlipByte(at)), (part, Harm::FlipByte(at))]);
+    }
+    for bytes in [0, 5, 8, 67] {
+        cases.push((small, Harm::KeepOnly(bytes)));
+    }
     for engine in EngineKind::ALL {
-        let mut cases: Vec<(&[u8], &str, &dyn Fn(&[u8]) -> Option<Vec<u8>>)> = vec![
-            (b"\x01k007", "k007", &cut),
-            (b"\x01k007", "k007", &stub),
-            (head, "large", &cut),
-            (part, "large", &cut),
-            (part, "large", &gone),
-        ];
-        cases.extend(
-            flips
-                .iter()
-                .map(|flip| (&b"\x01k007"[..], "k007", &**flip as _)),
-        );
-        cases.extend(flips.iter().map(|flip| (&part[..], "large", &**flip as _)));
-        for (number, (entry_key, key, change)) in cases.into_iter().enumerate() {
+        for ((entry_key, key), harm) in &cases {
             let (_root, folder) = scratch();
             filled(&folder, engine);
-            tamper(&folder, engine, entry_key, change);
-            let place = format!("{engine}, case {number}");
+            tamper(&folder, engine, entry_key, &|entry| harm.apply(entry));
+            let place = format!("{engine}, {key}, {harm:?}");
             let store = open(&folder, engine);
             let error = store.get(key.as_bytes()).expect_err(&place);
             assert_eq!(error.code(), "store-damaged", "{place}");
@@ -385,18 +394,13 @@ fn silent_damage_is_found_at_every_read() {
                 store.scan(&KeyRange::all(), 999).is_err(),
                 "{place}: a scan passed over it"
             );
-            assert_eq!(
-                store.get(b"k100").expect("others can be read"),
-                Some(vec![7; 60]),
-                "{place}"
-            );
+            let other = store.get(b"k100").expect("others can be read");
+            assert_eq!(other, Some(vec![7; 60]), "{place}");
             let verified = store.verify().expect("a walk");
             assert_eq!((verified.damaged, verified.records), (1, 200), "{place}");
-            assert_eq!(verified.damaged_keys[0].key, key, "{place}");
-            assert!(
-                store.export(&folder.with_file_name("export")).is_err(),
-                "{place}"
-            );
+            assert_eq!(verified.damaged_keys[0].key, *key, "{place}");
+            let file = folder.with_file_name("export");
+            assert!(store.export(&file).is_err() && !file.exists(), "{place}");
         }
     }
 }

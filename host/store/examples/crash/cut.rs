@@ -52,7 +52,13 @@ pub(crate) fn run(plan: Plan) -> Outcome {
             random.random_range(0..40_000)
         } else {
             writer.await_line("open")?;
-            random.random_range(0..200_000)
+            // Long rounds let the engine collect and reuse what it no longer needs.
+            let longest = if random.random_bool(0.1) {
+                1_500_000
+            } else {
+                200_000
+            };
+            random.random_range(0..longest)
         };
         let failures = writer.kill_after(Duration::from_micros(delay_us), &mut ledger)?;
         if !failures.is_empty() {
