@@ -93,6 +93,7 @@ impl Cell {
     /// What an index files the value under; empty values are in no index.
     pub(crate) fn key(&self) -> Option<Box<str>> {
         match self {
+            Self::Text(text) if text.is_ascii() => Some(text.to_ascii_lowercase().into()),
             Self::Text(text) => Some(folded(text).collect()),
             Self::Number(steps) => Some(steps.to_string().into()),
             Self::Link(id) => Some(id.to_string().into()),

@@ -72,7 +72,11 @@ impl Field {
     }
 
     pub(crate) fn filterable(&self) -> bool {
-        !matches!(self.kind, Kind::Address) && !(self.kind == Kind::TextArea && self.length > 255)
+        match self.kind {
+            Kind::Address => false,
+            Kind::TextArea => self.length <= 255,
+            _ => true,
+        }
     }
 
     /// Found by its value through an index: keys, and parents for their children's sake.
