@@ -492,7 +492,8 @@ fn costs_follow_the_manifest_and_can_only_be_raised() {
         path,
         rows,
     };
-    let cases: &[(Shape<'_>, &[(&str, u32)], u64, u64)] = &[
+    type Named<'a> = &'a [(&'a str, u32)];
+    let cases: &[(Shape<'_>, Named<'_>, u64, u64)] = &[
         (shape("/other", 25), &[], 1, 0),
         (shape("/bulk/x", 25), &[], 1, 6),
         (shape("/bulk/x", 0), &[], 1, 2),
@@ -593,4 +594,30 @@ fn a_restored_count_from_the_future_counts_as_now() {
     );
     assert!(try_one(&mut pacer, at(10_999), Lane::Critical).is_err());
     assert!(try_one(&mut pacer, at(11_100), Lane::Critical).is_ok());
+}
+
+#[test]
+fn an_answer_tells_of_pools_that_its_request_did_not_draw_on() {
+    let mut search = rolling("search", 10, "1s");
+    search.requests = vec![RequestMatch {
+        path_prefix: Some("/search".to_owned()),
+        ..RequestMatch::default()
+    }];
+    let mut pacer = pacer(vec![search]);
+    let ticket = try_one(&mut pacer, at(0), Lane::Normal).expect("draws on nothing");
+    let report = Report {
+        pool: "search".to_owned(),
+        used: Some(4),
+        ..Report::default()
+    };
+    pacer.settle(at(1), ticket, &Ended::Answered(vec![report]));
+    assert_eq!(pacer.figures(at(1))[0].used_by_others, 4);
+    let ticket = try_one(&mut pacer, at(2), Lane::Normal).expect("draws on nothing");
+    let throttled = Throttled {
+        pool: "search".to_owned(),
+        park_ms: Some(5_000),
+        random: 0.0,
+    };
+    pacer.settle(at(3), ticket, &Ended::Throttled(throttled));
+    assert_eq!(pacer.figures(at(3))[0].parked_until_ms, Some(5_003));
 }

@@ -124,7 +124,7 @@ impl Gateway {
         if access == Access::Write
             && let Err(fault) = self.intend(call, request.rows.clone()).await
         {
-            settle(permit, Ended::Unsent);
+            permit.settle(Ended::Unsent);
             return Err(fault.into());
         }
         let (response, said) = self.send(call, wire, outgoing, permit).await?;
@@ -159,22 +159,15 @@ impl Gateway {
             .map_err(|unknown| refused("pool-unknown", unknown.to_string()))
     }
 
-    /// Waits for a permit no longer than a request may (invariant 7). What draws nothing needs none.
-    pub(crate) async fn permit(
-        &self,
-        call: &Call,
-        draws: Draws,
-    ) -> Result<Option<Permit<'_>>, Fault> {
-        if draws.is_empty() {
-            return Ok(None);
-        }
+    /// Waits for a permit no longer than a request may (invariant 7). One that draws on nothing is had at once.
+    pub(crate) async fn permit(&self, call: &Call, draws: Draws) -> Result<Permit<'_>, Fault> {
         let now_ms = self.clock().now().mono_ms;
         let deadline_ms = now_ms.saturating_add(self.limits().permit_wait_ms_max);
         let acquired = self
             .permits()
             .acquire(call.lane, &call.sync, draws, deadline_ms);
         match acquired.await {
-            Ok(permit) => Ok(Some(permit)),
+            Ok(permit) => Ok(permit),
             Err(Refusal::Impossible(impossible)) => {
                 Err(refused("cost-impossible", impossible.to_string()))
             }
@@ -191,7 +184,7 @@ impl Gateway {
         call: &Call,
         wire: &Wire,
         outgoing: Outgoing,
-        permit: Option<Permit<'_>>,
+        permit: Permit<'_>,
     ) -> Result<(HttpResponse, Said), WireError> {
         let counts = self.counts();
         counts.requests.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +199,7 @@ impl Gateway {
                 } else {
                     Ended::Lost
                 };
-                settle(permit, ended);
+                permit.settle(ended);
                 return Err(error);
             }
         };
@@ -216,19 +209,16 @@ impl Gateway {
         let manifest = &self.spec().manifest;
         let said = signs::said(manifest, &response);
         let Some(throttle) = signs::throttle(manifest, &response, &said) else {
-            settle(permit, Ended::Answered(signs::reports(manifest, &response)));
+            permit.settle(Ended::Answered(signs::reports(manifest, &response)));
             return Ok((response, said));
         };
         counts.throttled.fetch_add(1, Ordering::Relaxed);
         let park_ms = signs::park_ms(throttle, &response, self.clock().now().wall_us);
-        settle(
-            permit,
-            Ended::Throttled(Throttled {
-                pool: throttle.pool.clone(),
-                park_ms,
-                random: self.dice().roll(),
-            }),
-        );
+        permit.settle(Ended::Throttled(Throttled {
+            pool: throttle.pool.clone(),
+            park_ms,
+            random: self.dice().roll(),
+        }));
         let now_ms = self.clock().now().mono_ms;
         let rest_ms = match self.permits().readiness(call.lane, 1) {
             Err(wait) => wait.at_ms.saturating_sub(now_ms),
@@ -314,12 +304,6 @@ impl Gateway {
             session.refuse(now_ms, error.fault, UNREACHED_FIRST_MS, UNREACHED_MAX_MS)
         })?;
         session.take(now_ms, spec, &response, |url| self.origin_of(url))
-    }
-}
-
-fn settle(permit: Option<Permit<'_>>, ended: Ended) {
-    if let Some(permit) = permit {
-        permit.settle(ended);
     }
 }
 

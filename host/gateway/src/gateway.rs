@@ -366,7 +366,8 @@ impl Gateway {
             return vec![Err(fault); count];
         };
         let permit = match self.sql_draws(&run) {
-            Ok(draws) => self.permit(call, draws).await,
+            Ok(draws) if draws.is_empty() => Ok(None),
+            Ok(draws) => self.permit(call, draws).await.map(Some),
             Err(unknown) => Err(Fault::new(
                 FaultKind::Refused,
                 "pool-unknown",

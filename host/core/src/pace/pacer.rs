@@ -351,8 +351,12 @@ impl Pacer {
         for pool in &mut self.pools {
             pool.refresh(now);
         }
-        for index in draws.0.keys() {
-            self.pools[*index].settle(now, ticket.0, ended);
+        for (index, pool) in self.pools.iter_mut().enumerate() {
+            if draws.0.contains_key(&index) {
+                pool.settle(now, ticket.0, ended);
+            } else {
+                pool.overhear(now, ticket.0, ended);
+            }
         }
     }
 

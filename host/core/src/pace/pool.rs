@@ -492,6 +492,27 @@ impl Pool {
         }
     }
 
+    /// An answer may tell of pools that its request did not draw on.
+    pub(super) fn overhear(&mut self, now: Now, permit: u64, ended: &super::Ended) {
+        match ended {
+            super::Ended::Answered(reports) => {
+                let nothing = InFlight {
+                    units: 0,
+                    since_ms: now.mono_ms,
+                    counted_before: self.counted,
+                };
+                let ours = |report: &&Report| *report.pool == *self.name;
+                if let Some(report) = reports.iter().find(ours) {
+                    self.hear(now, nothing, report);
+                }
+            }
+            super::Ended::Throttled(throttled) if *throttled.pool == *self.name => {
+                self.park(now, permit, throttled);
+            }
+            super::Ended::Throttled(_) | super::Ended::Unsent | super::Ended::Lost => {}
+        }
+    }
+
     fn end_probe(&mut self, permit: u64, passed: bool) {
         if let Some(parked) = &mut self.parked
             && parked.probe == Some(permit)

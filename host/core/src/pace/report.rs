@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn headers_are_read_as_the_manifest_says() {
         let salesforce = "api-usage={used}/{limit}";
-        let cases: &[(&str, &str, Option<(u64, Option<u64>)>)] = &[
+        type Read = Option<(u64, Option<u64>)>;
+        let cases: &[(&str, &str, Read)] = &[
             (
                 salesforce,
                 "api-usage=10018/100000",
