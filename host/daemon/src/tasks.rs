@@ -20,6 +20,8 @@ pub enum Task {
     Signals,
     /// Tells how far the work is.
     Progress,
+    /// Stores what was drawn from the vendors' allowances.
+    Allowances,
 }
 
 /// What a task does when the host stops.
@@ -43,13 +45,13 @@ impl Task {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Engine => OnStop::Drain,
-            Self::Control | Self::Signals | Self::Progress => OnStop::Abandon,
+            Self::Control | Self::Signals | Self::Progress | Self::Allowances => OnStop::Abandon,
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Signals => OnError::StopHost,
+            Self::Engine | Self::Signals | Self::Allowances => OnError::StopHost,
             Self::Control | Self::Progress => OnError::Log,
         }
     }
@@ -60,6 +62,7 @@ impl Task {
             Self::Control => "control",
             Self::Signals => "signals",
             Self::Progress => "progress",
+            Self::Allowances => "allowances",
         }
     }
 }
@@ -125,7 +128,7 @@ impl Tasks {
                 self.stop.cancel();
             }
         }
-        // Dropping the set aborts what goes on.
+        self.running.shutdown().await;
         failure.map_or(Ok(()), Err)
     }
 
