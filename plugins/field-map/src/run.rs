@@ -183,7 +183,7 @@ fn one<'a>(route: &'a Route, item: Item<'a>) -> Result<Item<'a>, Trouble> {
     let item = match (&item, &route.table) {
         (Item::Null, _) | (_, None) => route.aims[0].convert(item)?,
         (_, Some(table)) => match table.find(&item)? {
-            Some(found) => found.clone(),
+            Some(found) => found.borrowed(),
             None => route.aims[0].convert(item)?,
         },
     };
@@ -192,7 +192,7 @@ fn one<'a>(route: &'a Route, item: Item<'a>) -> Result<Item<'a>, Trouble> {
 
 fn or_default<'a>(route: &'a Route, item: Item<'a>) -> Item<'a> {
     match (item, &route.default) {
-        (Item::Null, Some(default)) => default.clone(),
+        (Item::Null, Some(default)) => default.borrowed(),
         (item, _) => item,
     }
 }

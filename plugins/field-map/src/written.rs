@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Config {
+pub(crate) struct Config<'a> {
     /// Read one by one, so that a mistake in one rule does not hide those in the next.
-    pub(crate) rules: Vec<Json>,
+    #[serde(borrow)]
+    pub(crate) rules: Vec<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use tidegate_sdk::{Direction, MappingContext};
 
 use super::draft::Draft;
 use super::{Ledger, Plan};
 use crate::written::{Config, Rule, Ways};
 
-pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan {
+/// The plan for the directions that are wanted; the other one stays empty.
+pub(super) fn plan(
+    context: &MappingContext,
+    wanted: &[Direction],
+    mistakes: &mut Vec<String>,
+) -> Plan {
     let mut plan = Plan::default();
-    let config: Config = match serde_json::from_str(&context.config) {
+    let config: Config<'_> = match serde_json::from_str(&context.config) {
         Ok(config) => config,
         Err(error) => {
             mistakes.push(format!("config: {error}"));
@@ -24,8 +28,8 @@ pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan
             place: place.clone(),
             mistakes,
         };
-        match Rule::deserialize(json) {
-            Ok(rule) => add(&mut plan, context, &rule, &mut ledger),
+        match serde_json::from_str::<Rule>(json.get()) {
+            Ok(rule) => add(&mut plan, context, &rule, wanted, &mut ledger),
             Err(error) => ledger.at("", error),
         }
     }
@@ -38,7 +42,13 @@ pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan
     plan
 }
 
-fn add(plan: &mut Plan, context: &MappingContext, rule: &Rule, ledger: &mut Ledger<'_>) {
+fn add(
+    plan: &mut Plan,
+    context: &MappingContext,
+    rule: &Rule,
+    wanted: &[Direction],
+    ledger: &mut Ledger<'_>,
+) {
     if !is_whole(rule, ledger) {
         return;
     }
@@ -49,7 +59,7 @@ fn add(plan: &mut Plan, context: &MappingContext, rule: &Rule, ledger: &mut Ledg
         Some(Ways::RightToLeft) => &[Direction::RightToLeft],
     };
     let both_ways = directions.len() == 2;
-    for direction in directions {
+    for direction in directions.iter().filter(|one| wanted.contains(one)) {
         let draft = Draft {
             rule,
             context,

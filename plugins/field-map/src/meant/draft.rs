@@ -117,19 +117,12 @@ impl<'a> Draft<'a> {
     }
 
     fn spelling(&self, end: &End<'_>) -> Spelling {
-        let mut spelling = Spelling {
+        Spelling {
             format: end.format.cloned(),
+            point: self.rule.point.clone(),
             thousands: self.rule.thousands.clone(),
-            ..Spelling::default()
-        };
-        if let Some(point) = &self.rule.point {
-            spelling.point.clone_from(point);
+            words: self.rule.boolean.clone(),
         }
-        if let Some(words) = &self.rule.boolean {
-            spelling.yes.clone_from(&words.yes);
-            spelling.no.clone_from(&words.no);
-        }
-        spelling
     }
 
     fn work(
