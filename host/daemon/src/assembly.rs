@@ -15,7 +15,6 @@ use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::allowances::{self, AllowanceError};
 use crate::check::plugins::{self, Plugins};
 use crate::config::meant::{Auth, Config, Credentials, Endpoint};
 use crate::config::problem::{Findings, Problem};
@@ -182,8 +181,6 @@ pub enum AssembleError {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    #[error(transparent)]
-    Allowances(#[from] AllowanceError),
 }
 
 /// A host that is ready to live.
@@ -233,7 +230,6 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         };
         endpoints.insert(name, Arc::new(parts));
     }
-    allowances::restore(&store, &reached)?;
     let syncs: Vec<SyncParts> = config
         .syncs
         .values()

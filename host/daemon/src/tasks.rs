@@ -20,8 +20,6 @@ pub enum Task {
     Signals,
     /// Tells how far the work is.
     Progress,
-    /// Stores what was drawn from the vendors' allowances.
-    Allowances,
 }
 
 /// What a task does when the host stops.
@@ -45,13 +43,13 @@ impl Task {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Engine => OnStop::Drain,
-            Self::Control | Self::Signals | Self::Progress | Self::Allowances => OnStop::Abandon,
+            Self::Control | Self::Signals | Self::Progress => OnStop::Abandon,
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Signals | Self::Allowances => OnError::StopHost,
+            Self::Engine | Self::Signals => OnError::StopHost,
             Self::Control | Self::Progress => OnError::Log,
         }
     }
@@ -62,7 +60,6 @@ impl Task {
             Self::Control => "control",
             Self::Signals => "signals",
             Self::Progress => "progress",
-            Self::Allowances => "allowances",
         }
     }
 }
@@ -128,7 +125,7 @@ impl Tasks {
                 self.stop.cancel();
             }
         }
-        self.running.shutdown().await;
+        // Dropping the set aborts what goes on.
         failure.map_or(Ok(()), Err)
     }
 

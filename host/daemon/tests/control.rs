@@ -57,7 +57,6 @@ impl Pretended {
                 pools: vec![PoolStatus {
                     name: "daily".into(),
                     used: 70,
-                    used_by_others: 12,
                     limit: 100,
                     parked_ms: Some(30_000),
                     reason: "spent".into(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidegate_core::manifest::PluginKind;
 use tidegate_core::model::field_type;
-use tidegate_core::plugin::{Catalog, Demand, MappingContext, ObjectSchema, Rule, Step};
+use tidegate_core::plugin::{Demand, MappingContext, ObjectSchema, Rule, Step};
 use tidegate_core::sync::Side;
 use tidegate_sandbox::CallError;
 
@@ -57,7 +57,7 @@ pub async fn endpoints(
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
         fields::check(sync, schemas(sync, &catalogs), rules, findings);
     }
-    plan(config, reaches, &catalogs, &rules, findings).await
+    plan(config, reaches, &rules, findings).await
 }
 
 fn schemas<'a>(sync: &Sync, catalogs: &'a Catalogs) -> Schemas<'a> {
@@ -124,17 +124,12 @@ fn refused(sync: &str, error: &CallError, findings: &Findings) {
 async fn plan(
     config: &Config,
     reaches: &BTreeMap<Arc<str>, Reach>,
-    catalogs: &Catalogs,
     rules: &Rules,
     findings: &Findings,
 ) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (name, reach) in reaches {
-        // What could not be asked can't be planned for, and that was said already.
-        let Some(catalog) = catalogs.get(name) else {
-            continue;
-        };
-        let demands = demands(config, name, catalog, rules);
+        let demands = demands(config, name, rules);
         if demands.is_empty() {
             continue;
         }
@@ -153,7 +148,7 @@ async fn plan(
     planned
 }
 
-fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) -> Vec<Demand> {
+fn demands(config: &Config, endpoint: &str, rules: &Rules) -> Vec<Demand> {
     let mut demands = Vec::new();
     for (name, sync) in &config.syncs {
         let Some(rules) = rules.get(name) else {
@@ -161,8 +156,7 @@ fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) ->
         };
         for side in Side::BOTH {
             let spec = sync.spec.side(side);
-            let exists = live::schema(catalog, &spec.object).is_some();
-            if *spec.endpoint == *endpoint && exists {
+            if *spec.endpoint == *endpoint {
                 demands.push(Demand {
                     object: spec.object.to_string(),
                     fields: fields::synced(rules, side, spec.key.as_deref()),

@@ -1,6 +1,7 @@
 //! What a person types, and what a script reads back.
 
 mod check;
+mod demo;
 mod exit;
 mod plugin;
 mod print;
@@ -64,6 +65,8 @@ enum Command {
     /// Export, import or verify the store of a host that is not running
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Keep a simulated CRM and a database in step while things go wrong
+    Demo(crate::demo::DemoArguments),
     /// Run a vendor's simulator
     #[command(subcommand)]
     Sim(tidegate_simulator::Command),
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Stop => ask(Request::Stop),
         Command::Store(command) => store::run(&config, &command, &terminal),
+        Command::Demo(arguments) => demo::run(&arguments, &terminal),
         Command::Sim(command) => simulate(command, &terminal),
         Command::Plugin(command) => plugin::run(command, &terminal),
     };

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::print::{Terminal, chain};
 use super::runtime;
-use crate::allowances::AllowanceError;
 use crate::assembly::{self, AssembleError};
 use crate::config::{self, Loaded};
 use crate::sync::{EngineError, StartError};
@@ -70,14 +69,13 @@ fn judge(error: &Error) -> (Exit, String) {
         if let Some(failure) = cause.downcast_ref::<tidegate_store::Failure>() {
             return (Exit::Store, failure.code().as_str().to_owned());
         }
-        if cause.is::<EngineError>() || cause.is::<LedgerError>() || cause.is::<AllowanceError>() {
+        if cause.is::<EngineError>() || cause.is::<LedgerError>() {
             return store;
         }
         match cause.downcast_ref::<AssembleError>() {
             Some(AssembleError::Config(_)) => return (Exit::Usage, "config".to_owned()),
             Some(AssembleError::Endpoint(_)) => return (Exit::Usage, "endpoint".to_owned()),
             Some(AssembleError::Store(error)) => return (Exit::Store, error.code().to_owned()),
-            Some(AssembleError::Allowances(_)) => return store,
             Some(AssembleError::Sandbox(_)) | None => {}
         }
         match cause.downcast_ref::<StartError>() {

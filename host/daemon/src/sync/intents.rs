@@ -1,6 +1,6 @@
 //! Writes under way: what each was about to make true, on disk before its first byte leaves (invariant 2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -82,7 +82,8 @@ impl Intents {
         let Some(sync) = state.syncs.get(&intent.sync).copied() else {
             return Err(JournalError(format!("no sync is called {}", intent.sync)));
         };
-        let mut puts = Vec::with_capacity(intent.tokens.len());
+        // Several requests of one write may name the same row.
+        let mut puts = BTreeMap::new();
         for token in &intent.tokens {
             let link = Token(*token).link();
             let Some(planned) = state.planned.get_mut(&(sync, link)) else {
@@ -92,9 +93,9 @@ impl Intents {
                 )));
             };
             planned.intended = true;
-            puts.push((link_key(Room::Intent, sync, link), planned.sent.clone()));
+            puts.insert(link_key(Room::Intent, sync, link), planned.sent.clone());
         }
-        Ok(puts)
+        Ok(puts.into_iter().collect())
     }
 }
 

@@ -92,6 +92,8 @@ struct Item {
     link: Link,
     entry: Entry,
     mapped: Mapped,
+    /// The mapping crashes on this row and on no other.
+    poison: bool,
 }
 
 /// A record to be read, by its id or key there.
@@ -210,6 +212,7 @@ impl Round {
                     link,
                     entry,
                     mapped: Mapped::default(),
+                    poison: false,
                 }),
                 _ => settled.push((*id, Settling::Missing)),
             }
@@ -226,12 +229,15 @@ impl Round {
             .collect();
         // A range that fails as a whole is halved until the row to blame is alone.
         let mut ranges = vec![wanted];
+        let mut sound = false;
+        let mut crashed = Vec::new();
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
                 continue;
             }
             match self.map_range(source, items, &range).await {
                 Ok(rows) => {
+                    sound = true;
                     for (index, row) in range.iter().zip(rows) {
                         items[*index].mapped[source] = Some(row);
                     }
@@ -239,6 +245,7 @@ impl Round {
                 Err(error) if range.len() == 1 => {
                     let reason = failure::reason(&error, Some(source.other()));
                     items[range[0]].mapped[source] = Some(Err(reason));
+                    crashed.push(range[0]);
                 }
                 Err(_) => {
                     let (first, second) = range.split_at(range.len() / 2);
@@ -246,6 +253,10 @@ impl Round {
                     ranges.push(first.to_vec());
                 }
             }
+        }
+        // A mapping is pure: what crashes alone, while others pass, will always crash.
+        for index in crashed {
+            items[index].poison = sound;
         }
     }
 
@@ -709,9 +720,9 @@ fn detached(entry: &Entry) -> Settling {
     Settling::Detach { side }
 }
 
-/// A row that the mapping can't map dies at once; a mapping that crashes on it is tried again first.
+/// A row that the mapping can't map dies at once; a mapping that crashes on everything is tried again first.
 fn buried(item: &Item, generation: u32, reason: Reason, round: &Round) -> Settling {
-    if failure::is_crash(&reason.code) && item.entry.attempts < ATTEMPTS_MAX {
+    if !item.poison && failure::is_crash(&reason.code) && item.entry.attempts < ATTEMPTS_MAX {
         return Settling::Postponed {
             wait_ms: backoff_ms(item.entry.attempts, round.random()),
             counts: true,

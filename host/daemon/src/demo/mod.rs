@@ -1,0 +1,208 @@
+//! `tidegate demo`: a simulated Salesforce and a database of people kept in step while things go wrong.
+//!
+//! The simulator and the host run as processes of their own; this one plays the people and programs that
+//! change both sides, kills the host, and compares everything at the end. The comparison shares no code with
+//! the sync: it reads the database and the org's own records.
+//!
+//! In reading order:
+//! - [`stage`]: the folder, the config, and the processes
+//! - [`people`]: what the database holds, as messy as real data
+//! - [`crowd`]: who changes what meanwhile
+//! - [`org`]: another application in the same org
+//! - [`compare`]: what both sides hold in the end
+//! - [`report`]: what a person is told
+//! - [`soak`]: the same with one kill after the other
+
+mod compare;
+mod crowd;
+mod org;
+mod people;
+mod report;
+mod soak;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crowd::Crowd;
+use org::Org;
+use report::{Report, Timer};
+use stage::Stage;
+
+pub use report::Report as DemoReport;
+pub use soak::{Until, soak};
+
+#[derive(Debug, Clone, Args)]
+pub struct DemoArguments {
+    /// People in the database at the start
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub records: u32,
+    /// How long both sides are changed, in seconds
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The folder with the built plugins
+    #[arg(long, value_name = "DIR", default_value = "target/plugins")]
+    pub plugins: PathBuf,
+    /// Leave config, database and logs in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Decides the data and who changes what
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// What a scene is played with.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The `tidegate` binary.
+    pub program: PathBuf,
+    /// The folder with the built plugins.
+    pub plugins: PathBuf,
+    /// Where config, database and logs stay; a passing folder when absent.
+    pub keep: Option<PathBuf>,
+    /// People in the database at the start.
+    pub records: u32,
+    pub seed: u64,
+}
+
+/// Says what happens while it happens.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// Nothing may take longer to come to rest than this, plus what the records need.
+const REST_SECONDS: u64 = 90;
+const RECORDS_PER_SECOND_LEAST: u64 = 200;
+
+/// Plays the whole scene.
+///
+/// # Errors
+///
+/// When a part can't be started or does not come to rest; the folder is kept then. Sides that differ in the
+/// end are in the report, not an error.
+pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
+    let timer = Timer::start();
+    let patience =
+        Duration::from_secs(REST_SECONDS + u64::from(arguments.records) / RECORDS_PER_SECOND_LEAST);
+    let mut stage = Stage::set(&Scene {
+        program: std::env::current_exe().context("finding this program")?,
+        plugins: arguments.plugins.clone(),
+        keep: arguments.keep.clone(),
+        records: arguments.records,
+        seed: arguments.seed,
+    })?;
+    tell(&format!(
+        "a database of {} people, in {}",
+        arguments.records,
+        stage.folder().display()
+    ));
+    people::create(&stage.database(), arguments.records, arguments.seed)?;
+    let org = Org::new(stage.start_simulator().await?);
+    tell(&format!("a simulated Salesforce org at {}", org.base()));
+    stage.start_host()?;
+    tell("first sync");
+    rest(&mut stage, &org, patience, arguments.records.into())
+        .await
+        .context("the first sync did not come to rest")?;
+    let first_seconds = timer.seconds();
+    tell(&format!(
+        "every record is on both sides after {first_seconds:.1} s"
+    ));
+
+    let mut report = Report {
+        records: arguments.records.into(),
+        first_sync_seconds: first_seconds,
+        ..Report::default()
+    };
+    let mut crowd = Crowd::new(arguments.seed, stage.database(), &org).await?;
+    org.set_faults(crowd::FAULTS).await?;
+    tell("both sides are changed at once, another application writes too, and answers get lost");
+    let half = u64::from(arguments.seconds) * 500;
+    crowd.poison()?;
+    tell("one note is too large for the mapping's limits: its call is killed, the others go on");
+    crowd.act(Duration::from_millis(half)).await?;
+    report.add_status(&stage.status().await.unwrap_or_default());
+    report.add_memory(stage.host_memory_kb());
+    stage.kill_host()?;
+    tell("kill -9");
+    crowd.act(Duration::from_millis(half / 4)).await?;
+    stage.start_host()?;
+    tell("started again");
+    crowd.act(Duration::from_millis(half - half / 4)).await?;
+    crowd.cure()?;
+    tell("the large note is shortened; now everything comes to rest");
+    org.set_faults(crowd::NO_FAULTS).await?;
+    let quiet = rest(&mut stage, &org, patience, 0).await;
+    report.add_status(&stage.status().await.unwrap_or_default());
+    report.add_memory(stage.host_memory_kb());
+    if let Err(error) = quiet {
+        stage.keep();
+        bail!(
+            "{error:#}; logs and data are in {}",
+            stage.folder().display()
+        );
+    }
+
+    let compared = compare::compare(&stage.database(), &org, crowd.history()).await?;
+    report.add_compared(compared);
+    report.add_calls(&org.stats().await?, crowd.calls(), crowd.changes());
+    report.seconds = timer.seconds();
+    stage.stop_host().await?;
+    if let Some(path) = &arguments.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if !report.is_clean() {
+        stage.keep();
+        tell(&format!(
+            "not as it should be; logs and data are in {}",
+            stage.folder().display()
+        ));
+    }
+    Ok(report)
+}
+
+/// Waits until nothing waits and both sides have as many records.
+async fn rest(stage: &mut Stage, org: &Org, patience: Duration, least: u64) -> Result<()> {
+    const LOOKS: u32 = 3;
+    let timer = Timer::start();
+    let mut quiet = 0;
+    let mut last = String::new();
+    while quiet < LOOKS {
+        if timer.seconds() > patience.as_secs_f64() {
+            bail!("not at rest after {:.0} s: {last}", timer.seconds());
+        }
+        stage.check_host()?;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let Some(status) = stage.status().await else {
+            continue;
+        };
+        let people = people::count(&stage.database())?;
+        let contacts = org.live("Contact").await?;
+        let waiting: u64 = status
+            .syncs
+            .iter()
+            .map(|sync| sync.waiting + sync.in_flight)
+            .sum();
+        let running = status
+            .syncs
+            .iter()
+            .all(|sync| sync.state == crate::status::SyncState::Running);
+        last = format!("{waiting} waiting, {people} people, {contacts} contacts");
+        let even = people == contacts && contacts >= least;
+        // The poll of the org must have come round after the last change.
+        quiet = if waiting == 0 && even && running {
+            quiet + 1
+        } else {
+            0
+        };
+        if quiet == 1 {
+            tokio::time::sleep(stage::POLL).await;
+        }
+    }
+    Ok(())
+}
