@@ -58,7 +58,11 @@ fn unwritable(what: &str) -> Trouble {
 pub(crate) fn read_date(text: &str, format: Option<&str>) -> Result<i32, Trouble> {
     let text = text.trim();
     let date = match format {
-        None => plain_date(text),
+        // jiff would also take a date with a time behind it, and drop the time.
+        None => text
+            .parse()
+            .ok()
+            .filter(|date: &Date| date.to_string() == text),
         Some(format) => BrokenDownTime::parse(format, text)
             .and_then(|parts| parts.to_date())
             .ok(),
@@ -72,38 +76,16 @@ pub(crate) fn read_date(text: &str, format: Option<&str>) -> Result<i32, Trouble
     })
 }
 
-/// `YYYY-MM-DD`, or with a sign and six digits for the year; nothing behind it.
-fn plain_date(text: &str) -> Option<Date> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 10 {
-        // Rare, and jiff would also take a date with a time behind it, and drop the time.
-        return text
-            .parse()
-            .ok()
-            .filter(|date: &Date| date.to_string() == text);
-    }
-    let number = |range: std::ops::Range<usize>| {
-        bytes[range].iter().try_fold(0_i16, |number, byte| {
-            let digit = byte.is_ascii_digit().then(|| i16::from(byte - b'0'))?;
-            Some(number * 10 + digit)
-        })
-    };
-    if bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let month = i8::try_from(number(5..7)?).ok()?;
-    let day = i8::try_from(number(8..10)?).ok()?;
-    Date::new(number(0..4)?, month, day).ok()
-}
-
 pub(crate) fn read_timestamp(text: &str, format: Option<&str>) -> Result<i64, Trouble> {
     let text = text.trim();
     let read = match format {
         None => text.parse().ok(),
         Some(format) => BrokenDownTime::parse(format, text).ok().and_then(|parts| {
+            if parts.offset().is_some() {
+                return parts.to_timestamp().ok();
+            }
             let datetime = parts.to_datetime().ok()?;
-            let offset = parts.offset().unwrap_or(Offset::UTC);
-            offset.to_timestamp(datetime).ok()
+            Offset::UTC.to_timestamp(datetime).ok()
         }),
     };
     read.map(Timestamp::as_microsecond).ok_or_else(|| {

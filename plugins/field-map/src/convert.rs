@@ -7,45 +7,31 @@ use tidegate_sdk::DataType;
 use crate::calendar;
 use crate::item::{Item, Trouble};
 use crate::number;
-use crate::written::{Rounding, TimeOfDay, Words};
+use crate::written::{Rounding, TimeOfDay};
 
 /// Whole numbers up to here are exact in binary floating point.
 const FLOAT_EXACT_MAX: i64 = 1 << 53;
 
-/// How a side spells values that it keeps as text. What is absent is spelt as the interface does.
-#[derive(Clone, Debug, Default)]
+/// How a side spells values that it keeps as text.
+#[derive(Clone, Debug)]
 pub(crate) struct Spelling {
     /// Of dates and timestamps, as for strftime.
     pub(crate) format: Option<String>,
-    pub(crate) point: Option<String>,
+    pub(crate) point: String,
     pub(crate) thousands: Option<String>,
-    pub(crate) words: Option<Words>,
+    /// Words for true and false; the first of each is written.
+    pub(crate) yes: Vec<String>,
+    pub(crate) no: Vec<String>,
 }
 
-impl Spelling {
-    fn point(&self) -> &str {
-        self.point.as_deref().unwrap_or(".")
-    }
-
-    fn write_boolean(&self, value: bool) -> &str {
-        match (&self.words, value) {
-            (None, true) => "true",
-            (None, false) => "false",
-            (Some(words), true) => words.yes.first().map_or("", String::as_str),
-            (Some(words), false) => words.no.first().map_or("", String::as_str),
-        }
-    }
-
-    fn read_boolean(&self, text: &str) -> Option<bool> {
-        let text = text.trim().to_lowercase();
-        let Some(words) = &self.words else {
-            return text.parse().ok();
-        };
-        let is_one_of = |words: &[String]| words.iter().any(|word| word.to_lowercase() == text);
-        if is_one_of(&words.yes) {
-            Some(true)
-        } else {
-            is_one_of(&words.no).then_some(false)
+impl Default for Spelling {
+    fn default() -> Self {
+        Self {
+            format: None,
+            point: ".".to_owned(),
+            thousands: None,
+            yes: vec!["true".to_owned()],
+            no: vec!["false".to_owned()],
         }
     }
 }
@@ -105,20 +91,24 @@ impl Aim {
     }
 
     fn boolean(&self, item: &Item<'_>) -> Result<bool, Trouble> {
-        let read = match item {
-            Item::Integer(0) => Some(false),
-            Item::Integer(1) => Some(true),
-            Item::Integer(_) => None,
-            Item::Text(text) => self.source.read_boolean(text),
-            _ => return Err(no_way(item, DataType::Boolean)),
+        let is_one_of = |words: &[String], text: &str| {
+            let text = text.trim().to_lowercase();
+            words.iter().any(|word| word.to_lowercase() == text)
         };
-        read.ok_or_else(|| {
-            let kind = item.value().kind();
-            Trouble::new(
-                "not-a-boolean",
-                format!("this {kind} means neither true nor false"),
-            )
-        })
+        match item {
+            Item::Integer(0) => Ok(false),
+            Item::Integer(1) => Ok(true),
+            Item::Text(text) if is_one_of(&self.source.yes, text) => Ok(true),
+            Item::Text(text) if is_one_of(&self.source.no, text) => Ok(false),
+            Item::Text(_) | Item::Integer(_) => {
+                let kind = item.value().kind();
+                Err(Trouble::new(
+                    "not-a-boolean",
+                    format!("this {kind} means neither true nor false"),
+                ))
+            }
+            _ => Err(no_way(item, DataType::Boolean)),
+        }
     }
 
     fn integer(&self, item: &Item<'_>) -> Result<i64, Trouble> {
@@ -166,7 +156,7 @@ impl Aim {
     }
 
     fn numeral<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, Trouble> {
-        number::parse(text, self.source.point(), self.source.thousands.as_deref())
+        number::parse(text, &self.source.point, self.source.thousands.as_deref())
     }
 
     fn timestamp(&self, item: &Item<'_>) -> Result<i64, Trouble> {
@@ -195,11 +185,12 @@ impl Aim {
 /// As text; bytes and JSON have no text of their own.
 pub(crate) fn text<'a>(item: &'a Item<'_>, spelling: &Spelling) -> Result<Cow<'a, str>, Trouble> {
     let numeral =
-        |number: &str| number::write(number, spelling.point(), spelling.thousands.as_deref());
+        |number: &str| number::write(number, &spelling.point, spelling.thousands.as_deref());
     Ok(match item {
         Item::Null => "".into(),
         Item::Text(text) => text.as_ref().into(),
-        Item::Boolean(value) => spelling.write_boolean(*value).to_owned().into(),
+        Item::Boolean(true) => spelling.yes.first().cloned().unwrap_or_default().into(),
+        Item::Boolean(false) => spelling.no.first().cloned().unwrap_or_default().into(),
         Item::Integer(value) => numeral(&value.to_string()).into(),
         Item::Float(value) => numeral(&value.to_string()).into(),
         Item::Decimal(value) => numeral(value).into(),

@@ -97,22 +97,6 @@ impl<'a> Item<'a> {
         self.value().data_type()
     }
 
-    /// The same value, its text not copied.
-    pub(crate) fn borrowed(&self) -> Item<'_> {
-        match self {
-            Self::Null => Item::Null,
-            Self::Boolean(value) => Item::Boolean(*value),
-            Self::Integer(value) => Item::Integer(*value),
-            Self::Float(value) => Item::Float(*value),
-            Self::Decimal(value) => Item::Decimal(value.as_ref().into()),
-            Self::Text(value) => Item::Text(value.as_ref().into()),
-            Self::Timestamp(value) => Item::Timestamp(*value),
-            Self::Date(value) => Item::Date(*value),
-            Self::Bytes(value) => Item::Bytes(value.as_ref().into()),
-            Self::Json(value) => Item::Json(value.as_ref().into()),
-        }
-    }
-
     pub(crate) fn into_owned(self) -> Item<'static> {
         match self {
             Self::Null => Item::Null,

@@ -29,7 +29,7 @@ pub struct FieldMap;
 
 impl Mapping for FieldMap {
     fn describe(context: &MappingContext) -> Result<Vec<Rule>, Fault> {
-        Ok(meant::Plan::whole(context)?.describe())
+        Ok(meant::Plan::read(context)?.describe())
     }
 
     fn map_batch(
@@ -37,11 +37,7 @@ impl Mapping for FieldMap {
         direction: Direction,
         batch: Batch,
     ) -> Result<Mapped, Fault> {
-        Ok(run::run(
-            &meant::Plan::towards(context, direction)?,
-            direction,
-            batch,
-        ))
+        Ok(run::run(&meant::Plan::read(context)?, direction, batch))
     }
 }
 

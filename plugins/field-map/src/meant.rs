@@ -10,8 +10,6 @@ use crate::item::Item;
 use crate::table::Table;
 use crate::written::Step;
 
-const BOTH: [Direction; 2] = [Direction::LeftToRight, Direction::RightToLeft];
-
 /// What to do in each direction.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -44,19 +42,10 @@ pub(crate) enum Work {
 }
 
 impl Plan {
-    /// Reads the config for both directions. The fault lists every mistake, one a line, each with its place.
-    pub(crate) fn whole(context: &MappingContext) -> Result<Self, Fault> {
-        Self::read(context, &BOTH)
-    }
-
-    /// For one direction alone, because every call reads the config anew.
-    pub(crate) fn towards(context: &MappingContext, direction: Direction) -> Result<Self, Fault> {
-        Self::read(context, &[direction])
-    }
-
-    fn read(context: &MappingContext, wanted: &[Direction]) -> Result<Self, Fault> {
+    /// Reads the config. The fault lists every mistake, one a line, each with its place.
+    pub(crate) fn read(context: &MappingContext) -> Result<Self, Fault> {
         let mut mistakes = Vec::new();
-        let plan = check::plan(context, wanted, &mut mistakes);
+        let plan = check::plan(context, &mut mistakes);
         if mistakes.is_empty() {
             Ok(plan)
         } else {
@@ -79,7 +68,8 @@ impl Plan {
     }
 
     pub(crate) fn describe(&self) -> Vec<Rule> {
-        BOTH.into_iter()
+        [Direction::LeftToRight, Direction::RightToLeft]
+            .into_iter()
             .flat_map(|direction| {
                 self.routes(direction).iter().map(move |route| Rule {
                     direction,

@@ -183,7 +183,7 @@ fn one<'a>(route: &'a Route, item: Item<'a>) -> Result<Item<'a>, Trouble> {
     let item = match (&item, &route.table) {
         (Item::Null, _) | (_, None) => route.aims[0].convert(item)?,
         (_, Some(table)) => match table.find(&item)? {
-            Some(found) => found.borrowed(),
+            Some(found) => found.clone(),
             None => route.aims[0].convert(item)?,
         },
     };
@@ -192,7 +192,7 @@ fn one<'a>(route: &'a Route, item: Item<'a>) -> Result<Item<'a>, Trouble> {
 
 fn or_default<'a>(route: &'a Route, item: Item<'a>) -> Item<'a> {
     match (item, &route.default) {
-        (Item::Null, Some(default)) => default.borrowed(),
+        (Item::Null, Some(default)) => default.clone(),
         (item, _) => item,
     }
 }

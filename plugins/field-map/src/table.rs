@@ -16,10 +16,7 @@ pub(crate) struct Table {
 impl Table {
     /// What the value is called on the other side; `None` when it keeps its name.
     pub(crate) fn find(&self, item: &Item<'_>) -> Result<Option<&Item<'static>>, Trouble> {
-        let found = match item {
-            Item::Text(key) => self.entries.get(key.as_ref()),
-            other => text(other).and_then(|key| self.entries.get(key.as_ref())),
-        };
+        let found = text(item).and_then(|key| self.entries.get(key.as_ref()));
         match self.unlisted {
             Unlisted::Refuse if found.is_none() => Err(Trouble::new(
                 "not-in-table",

@@ -25,15 +25,9 @@ pub(crate) fn apply<'a>(steps: &[Step], item: Item<'a>) -> Result<Item<'a>, Trou
         text = match step {
             Step::Trim => trim(text),
             Step::CollapseSpaces => collapse_spaces(text),
-            Step::Upper if text.is_ascii() => {
-                ascii(text, u8::is_ascii_lowercase, str::make_ascii_uppercase)
-            }
-            Step::Lower if text.is_ascii() => {
-                ascii(text, u8::is_ascii_uppercase, str::make_ascii_lowercase)
-            }
-            Step::Upper => text.to_uppercase().into(),
-            Step::Lower => text.to_lowercase().into(),
-            Step::Title => title(&text).into(),
+            Step::Upper => changed(text, |text| text.to_uppercase()),
+            Step::Lower => changed(text, |text| text.to_lowercase()),
+            Step::Title => changed(text, title),
             Step::EmptyToNull if text.is_empty() => return Ok(Item::Null),
             Step::EmptyToNull => text,
         };
@@ -41,14 +35,8 @@ pub(crate) fn apply<'a>(steps: &[Step], item: Item<'a>) -> Result<Item<'a>, Trou
     Ok(Item::Text(text))
 }
 
-/// Most text is ASCII and in its case already, and then nothing is copied.
-fn ascii(text: Cow<'_, str>, is_other: fn(&u8) -> bool, change: fn(&mut str)) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| is_other(&byte)) {
-        return text;
-    }
-    let mut text = text.into_owned();
-    change(&mut text);
-    text.into()
+fn changed<'a>(text: Cow<'a, str>, change: impl Fn(&str) -> String) -> Cow<'a, str> {
+    change(&text).into()
 }
 
 fn trim(text: Cow<'_, str>) -> Cow<'_, str> {

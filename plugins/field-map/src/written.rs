@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Config<'a> {
+pub(crate) struct Config {
     /// Read one by one, so that a mistake in one rule does not hide those in the next.
-    #[serde(borrow)]
-    pub(crate) rules: Vec<&'a RawValue>,
+    pub(crate) rules: Vec<Json>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use tidegate_sdk::{Direction, MappingContext};
 
 use super::draft::Draft;
 use super::{Ledger, Plan};
 use crate::written::{Config, Rule, Ways};
 
-/// The plan for the directions that are wanted; the other one stays empty.
-pub(super) fn plan(
-    context: &MappingContext,
-    wanted: &[Direction],
-    mistakes: &mut Vec<String>,
-) -> Plan {
+pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan {
     let mut plan = Plan::default();
-    let config: Config<'_> = match serde_json::from_str(&context.config) {
+    let config: Config = match serde_json::from_str(&context.config) {
         Ok(config) => config,
         Err(error) => {
             mistakes.push(format!("config: {error}"));
@@ -28,8 +24,8 @@ pub(super) fn plan(
             place: place.clone(),
             mistakes,
         };
-        match serde_json::from_str::<Rule>(json.get()) {
-            Ok(rule) => add(&mut plan, context, &rule, wanted, &mut ledger),
+        match Rule::deserialize(json) {
+            Ok(rule) => add(&mut plan, context, &rule, &mut ledger),
             Err(error) => ledger.at("", error),
         }
     }
@@ -42,13 +38,7 @@ pub(super) fn plan(
     plan
 }
 
-fn add(
-    plan: &mut Plan,
-    context: &MappingContext,
-    rule: &Rule,
-    wanted: &[Direction],
-    ledger: &mut Ledger<'_>,
-) {
+fn add(plan: &mut Plan, context: &MappingContext, rule: &Rule, ledger: &mut Ledger<'_>) {
     if !is_whole(rule, ledger) {
         return;
     }
@@ -59,7 +49,7 @@ fn add(
         Some(Ways::RightToLeft) => &[Direction::RightToLeft],
     };
     let both_ways = directions.len() == 2;
-    for direction in directions.iter().filter(|one| wanted.contains(one)) {
+    for direction in directions {
         let draft = Draft {
             rule,
             context,

@@ -117,12 +117,19 @@ impl<'a> Draft<'a> {
     }
 
     fn spelling(&self, end: &End<'_>) -> Spelling {
-        Spelling {
+        let mut spelling = Spelling {
             format: end.format.cloned(),
-            point: self.rule.point.clone(),
             thousands: self.rule.thousands.clone(),
-            words: self.rule.boolean.clone(),
+            ..Spelling::default()
+        };
+        if let Some(point) = &self.rule.point {
+            spelling.point.clone_from(point);
         }
+        if let Some(words) = &self.rule.boolean {
+            spelling.yes.clone_from(&words.yes);
+            spelling.no.clone_from(&words.no);
+        }
+        spelling
     }
 
     fn work(
