@@ -10,7 +10,7 @@ PLUGINS := salesforce sqlite field-map normalise-py
 DEMO ?=
 SECONDS ?= 600
 
-.PHONY: help demo test bench soak lint setup plugins host
+.PHONY: help demo test soak lint setup plugins host
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -25,14 +25,8 @@ test: ## every test, the kill loops and the end-to-end runs included
 	$(CARGO) test --workspace --quiet; \
 	echo "make test: $$(( $$(date +%s) - start )) s in all, set-up included"
 
-bench: setup ## measure; writes target/bench/NAME.json and prints a table
-	@$(CARGO) build --release -p tidegate -p tidegate-tests; \
-	$(MAKE) --no-print-directory plugins; \
-	target/release/tidegate-bench
-
 soak: setup plugins ## kill loops for as long as asked (SECONDS=3600)
-	@$(CARGO) build -p tidegate-store --examples; \
-	$(CARGO) build -p tidegate-tests --bins; \
+	@$(CARGO) build --quiet -p tidegate-tests --bins; \
 	target/debug/tidegate-soak --seconds $(SECONDS)
 
 lint: ## formatting, clippy

@@ -26,11 +26,17 @@ async fn main() -> Result<()> {
         records: arguments.records,
         seed: arguments.seed,
     };
-    let (report, kills) = soak(&scene, Until::Seconds(arguments.seconds), &|line| {
+    let soaked = soak(&scene, Until::Seconds(arguments.seconds), &|line| {
         println!("- {line}")
     })
     .await?;
-    println!("{report}\n  {kills} kills, seed {}", arguments.seed);
-    anyhow::ensure!(report.is_clean(), "something was lost, doubled or refused");
+    println!(
+        "{}\n  {} kills, {} of them at work, seed {}",
+        soaked.report, soaked.kills, soaked.kills_at_work, arguments.seed
+    );
+    anyhow::ensure!(
+        soaked.report.is_clean(),
+        "something was lost, doubled or refused"
+    );
     Ok(())
 }

@@ -33,7 +33,7 @@ use report::{Report, Timer};
 use stage::Stage;
 
 pub use report::Report as DemoReport;
-pub use soak::{Until, soak};
+pub use soak::{Soaked, Until, soak};
 
 #[derive(Debug, Clone, Args)]
 pub struct DemoArguments {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,6 +12,7 @@ use super::org::Org;
 use super::report::{Report, Timer};
 use super::stage::Stage;
 use super::{Scene, Tell, compare, people, rest};
+use crate::status::SyncState;
 
 /// When a soak has lasted long enough.
 #[derive(Clone, Copy, Debug)]
@@ -20,17 +21,32 @@ pub enum Until {
     Seconds(u64),
 }
 
-/// The longest that a host lives before it is killed. The shortest is nothing: it dies while it starts.
-const LIFE_MS_MAX: u64 = 1_500;
+/// How long a host works before it is killed, once it has begun.
+const WORK_MS_MAX: u64 = 800;
+/// When a host dies that never gets so far.
+const START_MS_MAX: u64 = 300;
+/// How often it does.
+const START_SHARE: f64 = 0.3;
+/// How long a start may take on a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(180);
 const PROGRESS: u32 = 10;
 
-/// Kills until it is enough, lets everything come to rest, and compares. Kills are in the answer.
+/// What a soak has shown.
+#[derive(Clone, Debug)]
+pub struct Soaked {
+    pub report: Report,
+    pub kills: u32,
+    /// Those that fell on a host at work, and not on one that was starting.
+    pub kills_at_work: u32,
+}
+
+/// Kills until it is enough, lets everything come to rest, and compares.
 ///
 /// # Errors
 ///
 /// When a part can't be started, or does not come to rest.
-pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<(Report, u32)> {
+pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<Soaked> {
     let timer = Timer::start();
     let mut rng = ChaCha8Rng::seed_from_u64(scene.seed ^ 0x5041);
     let mut stage = Stage::set(scene)?;
@@ -42,7 +58,7 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<(Report
         records: scene.records.into(),
         ..Report::default()
     };
-    let mut kills = 0;
+    let (mut kills, mut kills_at_work) = (0, 0);
     loop {
         let enough = match until {
             Until::Kills(most) => kills >= most,
@@ -52,15 +68,17 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<(Report
             break;
         }
         stage.start_host()?;
-        // Half of the lives end before the host has well begun.
-        let life_ms = if rng.random_bool(0.5) {
-            LIFE_MS_MAX
+        if kills > 0 && rng.random_bool(START_SHARE) {
+            crowd
+                .act(Duration::from_millis(rng.random_range(0..START_MS_MAX)))
+                .await?;
         } else {
-            LIFE_MS_MAX / 5
-        };
-        crowd
-            .act(Duration::from_millis(rng.random_range(0..life_ms)))
-            .await?;
+            begin(&mut stage, &mut crowd).await?;
+            crowd
+                .act(Duration::from_millis(rng.random_range(0..WORK_MS_MAX)))
+                .await?;
+            kills_at_work += 1;
+        }
         stage.check_host()?;
         stage.kill_host()?;
         kills += 1;
@@ -88,5 +106,30 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<(Report
             stage.folder().display()
         ));
     }
-    Ok((report, kills))
+    Ok(Soaked {
+        report,
+        kills,
+        kills_at_work,
+    })
+}
+
+/// Both sides change on until the host's syncs run.
+async fn begin(stage: &mut Stage, crowd: &mut Crowd<'_>) -> Result<()> {
+    let timer = Timer::start();
+    loop {
+        stage.check_host()?;
+        crowd.act(Duration::from_millis(20)).await?;
+        let begun = stage.status().await.is_some_and(|status| {
+            status
+                .syncs
+                .iter()
+                .all(|sync| sync.state != SyncState::Starting)
+        });
+        if begun {
+            return Ok(());
+        }
+        if timer.seconds() > START_PATIENCE.as_secs_f64() {
+            bail!("the host did not begin within {:.0} s", timer.seconds());
+        }
+    }
 }

@@ -9,11 +9,12 @@ use tidegate_core::manifest::CursorScope;
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{
-    Catalog, ConnectorContext, Demand, Field, MappingContext, PrepareMode, Selection, StreamKind,
+    Catalog, ConnectorContext, Demand, FaultKind, Field, MappingContext, PrepareMode, Selection,
+    StreamKind,
 };
 use tidegate_core::record::Sides;
 use tidegate_core::sync::{Initial, Side, SyncSpec};
-use tidegate_core::verdict::CallVerdict;
+use tidegate_core::verdict::{CallVerdict, backoff_ms};
 use tidegate_gateway::Call;
 use tidegate_sandbox::CallError;
 use tokio::sync::watch;
@@ -153,14 +154,14 @@ async fn wait_out(
         code: reason.code.clone(),
         message: reason.message.clone(),
     };
-    let wait_ms = match failure::verdict(&error, host.random()) {
-        CallVerdict::Wait { wait_ms } | CallVerdict::Halt { wait_ms } => wait_ms,
-        CallVerdict::Bisect => return Err(fatal()),
+    let random = host.random();
+    let wait_ms = match (&error, failure::verdict(&error, random)) {
+        (CallError::Fault(fault), _) if fault.kind == FaultKind::Config => return Err(fatal()),
+        (_, CallVerdict::Wait { wait_ms } | CallVerdict::Halt { wait_ms }) => wait_ms,
+        // Something between us and the vendor answered, such as a page for people.
+        (CallError::Fault(fault), _) if fault.kind == FaultKind::Broken => backoff_ms(2, random),
+        (_, CallVerdict::Bisect) => return Err(fatal()),
     };
-    if matches!(&error, CallError::Fault(fault) if fault.kind == tidegate_core::plugin::FaultKind::Config)
-    {
-        return Err(fatal());
-    }
     tracing::warn!(endpoint = %endpoint.name, code = %reason.code, wait_ms, "not ready: {}", reason.message);
     stage.send_replace(Stage::Starting(format!(
         "endpoint {}: {}: {}",
