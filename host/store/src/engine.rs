@@ -29,6 +29,15 @@ pub enum EngineKind {
 impl EngineKind {
     pub const ALL: [Self; 2] = [Self::Sled, Self::Redb];
 
+    /// A good bound for the cache, in bytes: sled's memory is smallest when the cache holds all live data, redb's
+    /// grows with the cache and little else.
+    pub fn cache_bytes_default(self) -> u64 {
+        match self {
+            Self::Sled => 256 << 20,
+            Self::Redb => 64 << 20,
+        }
+    }
+
     /// The name in files, options and messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -17,8 +17,7 @@ use crate::layout;
 use crate::redb::Redb;
 use crate::sled::Sled;
 
-/// sled's memory is smallest when its cache holds all live data, so the default is generous; it is the bound that
-/// the cache never grows beyond, not what it takes from the start.
+/// The default engine's [`EngineKind::cache_bytes_default`]: a bound, not what the cache takes from the start.
 pub const CACHE_BYTES_DEFAULT: u64 = 256 << 20;
 
 /// What is chosen when a store is opened.
@@ -27,7 +26,7 @@ pub struct Options {
     /// The engine of a new store. A store that exists keeps the engine that it was made with, and opening it
     /// with another is an error.
     pub engine: EngineKind,
-    /// The bound of the engine's cache, in bytes. With sled, give it more than the live data takes.
+    /// The bound of the engine's cache, in bytes; see [`EngineKind::cache_bytes_default`].
     pub cache_bytes: u64,
 }
 

@@ -77,7 +77,7 @@ impl Sled {
             .cache_capacity(cache_bytes)
             .flush_every_ms(Some(FLUSH_EVERY_MS));
         let db = open_db(&config)?;
-        // Recovery may have replaced the snapshot; its name is durable before anything builds on it.
+        // New files have new names, and recovery may have replaced the snapshot: durable before anything builds on it.
         folder::sync_folder(folder)?;
         let file = File::options().write(true).open(folder.join("db"))?;
         Ok(Self {
@@ -161,8 +161,8 @@ impl Engine for Sled {
 
     fn settle(&self) -> io::Result<()> {
         self.file.sync_all()?;
-        File::open(self.folder.join("conf"))?.sync_all()?;
-        folder::sync_folder(&self.folder)
+        // The names are durable since the start.
+        File::open(self.folder.join("conf"))?.sync_all()
     }
 }
 

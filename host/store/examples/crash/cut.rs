@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tidegate_store::EngineKind;
 
 use crate::ledger::{Ledger, Writer};
 use crate::{Outcome, Plan};
@@ -72,6 +73,7 @@ pub(crate) fn run(plan: Plan) -> Outcome {
             0.0
         };
         disk.rebuild(&after, mixed_in, &mut random)?;
+        check_settings(&after.join("store"), plan.engine)?;
         ledger
             .check(&after.join("store"), plan.engine)
             .map_err(|error| format!("{error} (mixed in: {mixed_in:.2})"))?;
@@ -84,6 +86,16 @@ pub(crate) fn run(plan: Plan) -> Outcome {
         "{}: {cuts} power cuts, {promised} batches acknowledged, none lost",
         plan.engine
     );
+    Ok(())
+}
+
+/// sled would replace settings that did not survive by its defaults, so the ledger alone does not miss them.
+fn check_settings(store: &Path, engine: EngineKind) -> Outcome {
+    let conf = store.join("sled/conf");
+    let finished = store.join("store.json").exists();
+    if engine == EngineKind::Sled && finished && fs::read(&conf)?.is_empty() {
+        return Err("the store is finished, and its settings are not durable".into());
+    }
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! What a store promised, kept outside its process, and the comparison with what came back.
 
 use std::collections::{HashSet, VecDeque};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tidegate_store::{EngineKind, KeyRange, Store};
@@ -89,10 +92,18 @@ fn compare(found: &Records, expected: &Records) -> Outcome {
     Ok(())
 }
 
+/// A writer that should end and does not is killed after this long, and has failed.
+const HUNG_AFTER: Duration = Duration::from_secs(60);
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A running writer.
 pub(crate) struct Writer {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     lines: BufReader<ChildStdout>,
+    complaints: Option<ChildStderr>,
     early: VecDeque<String>,
 }
 
@@ -114,9 +125,11 @@ impl Writer {
             .stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let lines = child.stdout.take().ok_or("no standard output")?;
+        let complaints = child.stderr.take();
         Ok(Self {
-            child,
+            child: Arc::new(Mutex::new(child)),
             lines: BufReader::new(lines),
+            complaints,
             early: VecDeque::new(),
         })
     }
@@ -137,19 +150,24 @@ impl Writer {
     }
 
     /// Kills the writer after a delay and notes what it had said. Returns the failures that it reported.
-    pub(crate) fn kill_after(
-        mut self,
-        delay: Duration,
-        ledger: &mut Ledger,
-    ) -> Outcome<Vec<String>> {
-        std::thread::sleep(delay);
-        self.child.kill()?;
+    pub(crate) fn kill_after(self, delay: Duration, ledger: &mut Ledger) -> Outcome<Vec<String>> {
+        thread::sleep(delay);
+        lock(&self.child).kill()?;
         self.finish(ledger).map(|(_, failures)| failures)
     }
 
     /// Notes what the writers say until the end; whether the process ended in peace, and the failures that it
     /// reported.
     pub(crate) fn finish(mut self, ledger: &mut Ledger) -> Outcome<(bool, Vec<String>)> {
+        let (done, ended_in_time) = mpsc::channel::<()>();
+        let child = Arc::clone(&self.child);
+        let watchdog = thread::spawn(move || {
+            let hung = ended_in_time.recv_timeout(HUNG_AFTER) == Err(RecvTimeoutError::Timeout);
+            if hung {
+                lock(&child).kill()?;
+            }
+            Ok::<bool, io::Error>(hung)
+        });
         let mut failures = Vec::new();
         let mut ended = HashSet::new();
         ledger.crashed();
@@ -174,11 +192,18 @@ impl Writer {
         for line in self.lines.by_ref().lines() {
             take(line?, ledger)?;
         }
-        let output = self.child.wait_with_output()?;
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mut words = String::new();
+        if let Some(mut complaints) = self.complaints.take() {
+            complaints.read_to_string(&mut words)?;
+        }
+        let status = lock(&self.child).wait()?;
+        drop(done);
         if words.contains("panicked") {
             return Err(words.into());
         }
-        Ok((output.status.success(), failures))
+        match watchdog.join() {
+            Ok(Ok(false)) => Ok((status.success(), failures)),
+            _ => Err(format!("the writer hung; it said {}", failures.join(", ")).into()),
+        }
     }
 }
