@@ -228,7 +228,7 @@ impl Model {
     }
 
     /// Rows as columns, for a mapping or a push. Fields that no row has are left out.
-    pub fn batch<'a>(&self, side: Side, rows: &[&'a [(FieldId, Value)]]) -> Batch {
+    pub fn batch(&self, side: Side, rows: &[&[(FieldId, Value)]]) -> Batch {
         let mut fields: Vec<FieldId> = rows
             .iter()
             .flat_map(|row| row.iter().map(|(field, _)| *field))

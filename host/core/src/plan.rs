@@ -16,8 +16,6 @@ use crate::value::Value;
 pub struct Push {
     pub target: Side,
     pub method: String,
-    /// Calls that the vendor will count.
-    pub calls: u32,
     pub rows: Vec<(LinkId, Write)>,
 }
 
@@ -58,7 +56,6 @@ pub fn plan(model: &Model, target: Side, methods: &[Method], writes: Vec<(LinkId
             plan.pushes.push(Push {
                 target,
                 method: method.name.clone(),
-                calls: method.calls,
                 rows: taken,
             });
         }

@@ -166,7 +166,7 @@ impl Sandbox {
             PluginKind::Connector => {
                 let connector = connecting::GuestIndices::new(&pre).map_err(other_type)?;
                 let inbound = component
-                    .get_export_index(None, &wit::interface("inbound"))
+                    .get_export_index(None, wit::interface("inbound"))
                     .map(|_| receiving::GuestIndices::new(&pre))
                     .transpose()
                     .map_err(other_type)?;

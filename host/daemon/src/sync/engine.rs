@@ -68,6 +68,7 @@ impl Host {
         self.events.send(event).await.ok();
     }
 
+    /// For waiting times, on which nothing else hangs.
     pub(super) fn random(&self) -> u64 {
         (self.seed ^ self.marks.now())
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -719,7 +720,6 @@ impl Engine {
             source,
             lane,
             now_us: now.wall_us,
-            seed: self.host.random(),
         };
         self.rounds.spawn(round.run(links).boxed());
     }

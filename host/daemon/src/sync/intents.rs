@@ -9,7 +9,7 @@ use tidegate_core::ledger::{Room, SyncId, encode, link_key};
 use tidegate_core::record::{LinkId, Sent, Token};
 use tidegate_core::sync::Side;
 use tidegate_gateway::{Intent, Journal, JournalError};
-use tidegate_store::{Batch, Store};
+use tidegate_store::{Batch, Record, Store};
 
 struct Planned {
     target: Side,
@@ -77,7 +77,7 @@ impl Intents {
     }
 
     /// What to put on disk for an intent; `Err` when it names a row that no push carries.
-    fn puts(&self, intent: &Intent) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+    fn puts(&self, intent: &Intent) -> Result<Vec<Record>, JournalError> {
         let mut state = self.state();
         let Some(sync) = state.syncs.get(&intent.sync).copied() else {
             return Err(JournalError(format!("no sync is called {}", intent.sync)));

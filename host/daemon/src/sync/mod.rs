@@ -12,7 +12,7 @@
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
 //! - [`records`]: where things stand in the store
-//! - [`tally`]: figures
+//! - [`tally`]: what has been done, and how long changes took
 //! - [`people`]: what people see and ask
 
 mod engine;

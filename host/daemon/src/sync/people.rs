@@ -15,9 +15,6 @@ use crate::status::{
     Command, CommandError, DeadLetter, Done, Latency, StatusSource, SyncState, SyncStatus, Told,
 };
 
-/// Dead letters that one status counts; more are "at least so many".
-const DEAD_MAX: usize = 100_000;
-
 fn told(reason: &Reason) -> Told {
     Told {
         code: reason.code.clone(),
@@ -59,7 +56,7 @@ impl Engine {
             linked: sync.counts.links,
             waiting: (depth.waiting + depth.later + depth.held) as u64,
             in_flight: depth.in_flight as u64,
-            dead: dead.min(DEAD_MAX) as u64,
+            dead: dead as u64,
             captured: tally.captured,
             written: tally.written,
             echoes: tally.echoes,

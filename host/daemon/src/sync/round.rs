@@ -92,8 +92,8 @@ struct Item {
     link: Link,
     entry: Entry,
     mapped: Mapped,
-    /// The mapping crashes on this row and on no other.
-    poison: bool,
+    /// The mapping crashed on this row, and on every other that it was given.
+    plugin_fails: bool,
 }
 
 /// A record to be read, by its id or key there.
@@ -119,7 +119,6 @@ pub(super) struct Round {
     pub source: Side,
     pub lane: Lane,
     pub now_us: i64,
-    pub seed: u64,
 }
 
 impl Round {
@@ -212,7 +211,7 @@ impl Round {
                     link,
                     entry,
                     mapped: Mapped::default(),
-                    poison: false,
+                    plugin_fails: false,
                 }),
                 _ => settled.push((*id, Settling::Missing)),
             }
@@ -245,7 +244,9 @@ impl Round {
                 Err(error) if range.len() == 1 => {
                     let reason = failure::reason(&error, Some(source.other()));
                     items[range[0]].mapped[source] = Some(Err(reason));
-                    crashed.push(range[0]);
+                    if error.blames_input() {
+                        crashed.push(range[0]);
+                    }
                 }
                 Err(_) => {
                     let (first, second) = range.split_at(range.len() / 2);
@@ -256,7 +257,7 @@ impl Round {
         }
         // A mapping is pure: what crashes alone, while others pass, will always crash.
         for index in crashed {
-            items[index].poison = sound;
+            items[index].plugin_fails = !sound;
         }
     }
 
@@ -520,7 +521,7 @@ impl Round {
                 unsent.push((id, write));
             }
         }
-        let halves = match failure::verdict(error, self.random()) {
+        let halves = match failure::verdict(error, self.host.random()) {
             CallVerdict::Bisect if unsent.len() > 1 => {
                 let rest = unsent.split_off(unsent.len() / 2);
                 [unsent, rest]
@@ -528,7 +529,6 @@ impl Round {
                     .map(|rows| Push {
                         target: push.target,
                         method: push.method.clone(),
-                        calls: push.calls,
                         rows,
                     })
                     .collect()
@@ -580,7 +580,7 @@ impl Round {
             };
         }
         Settling::Postponed {
-            wait_ms: backoff_ms(attempts, self.random()),
+            wait_ms: backoff_ms(attempts, self.host.random()),
             counts: true,
         }
     }
@@ -609,7 +609,7 @@ impl Round {
                         }
                     }
                     Some(Outcome::Refused(refusal)) => {
-                        match for_refusal(&refusal, attempts, self.random()) {
+                        match for_refusal(&refusal, attempts, self.host.random()) {
                             Verdict::Retry { wait_ms, counts } => {
                                 Settling::Postponed { wait_ms, counts }
                             }
@@ -634,7 +634,7 @@ impl Round {
                         &unclear("outcome-missing", "the connector named no outcome".into()),
                     ),
                     None => Settling::Postponed {
-                        wait_ms: backoff_ms(attempts, self.random()),
+                        wait_ms: backoff_ms(attempts, self.host.random()),
                         counts: true,
                     },
                 };
@@ -665,10 +665,10 @@ impl Round {
 
     /// Tells the engine that an endpoint does not answer as it should, and how long it is left alone.
     async fn call_failed(&self, side: Side, error: &CallError) -> u64 {
-        let (halted, wait_ms) = match failure::verdict(error, self.random()) {
+        let (halted, wait_ms) = match failure::verdict(error, self.host.random()) {
             CallVerdict::Halt { wait_ms } => (true, wait_ms),
             CallVerdict::Wait { wait_ms } => (false, wait_ms),
-            CallVerdict::Bisect => (false, backoff_ms(2, self.random())),
+            CallVerdict::Bisect => (false, backoff_ms(2, self.host.random())),
         };
         let reason = failure::reason(error, Some(side));
         self.host
@@ -681,14 +681,6 @@ impl Round {
             })
             .await;
         wait_ms
-    }
-
-    fn random(&self) -> u64 {
-        // Spread from the seed and the moment: only waiting times hang on it.
-        let moment = self.host.clock.now().wall_us as u64;
-        (self.seed ^ moment)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(29)
     }
 }
 
@@ -722,9 +714,9 @@ fn detached(entry: &Entry) -> Settling {
 
 /// A row that the mapping can't map dies at once; a mapping that crashes on everything is tried again first.
 fn buried(item: &Item, generation: u32, reason: Reason, round: &Round) -> Settling {
-    if !item.poison && failure::is_crash(&reason.code) && item.entry.attempts < ATTEMPTS_MAX {
+    if item.plugin_fails && item.entry.attempts < ATTEMPTS_MAX {
         return Settling::Postponed {
-            wait_ms: backoff_ms(item.entry.attempts, round.random()),
+            wait_ms: backoff_ms(item.entry.attempts, round.host.random()),
             counts: true,
         };
     }

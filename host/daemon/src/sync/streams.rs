@@ -161,7 +161,7 @@ impl Stream {
 
     fn cursor(&self) -> Result<Cursor, CallError> {
         load_cursor(&self.host.store, &self.name).map_err(|error| CallError::Contract {
-            code: "cursor-unreadable".into(),
+            code: "cursor-unreadable",
             message: error.to_string(),
         })
     }
@@ -224,7 +224,7 @@ impl Stream {
             Some(Ok(page)) => Ok(Some((cursor, page))),
             Some(Err(fault)) => Err(CallError::Fault(fault)),
             None => Err(CallError::Contract {
-                code: "contract-page-missing".into(),
+                code: "contract-page-missing",
                 message: format!("{} answered no page for its stream", self.endpoint.name),
             }),
         }
