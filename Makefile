@@ -5,12 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
-TIDEGATE := target/debug/tidegate
+# `make bench` measures the release build, and gives its own values to these two.
+PROFILE ?= dev
+TIDEGATE ?= target/debug/tidegate
 PLUGINS := salesforce sqlite field-map normalise-py
 DEMO ?=
 SECONDS ?= 600
+BENCH ?=
 
-.PHONY: help demo test soak lint setup plugins host
+.PHONY: help demo test soak bench lint setup plugins host
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,6 +32,10 @@ soak: setup plugins ## kill loops for as long as asked (SECONDS=3600)
 	@$(CARGO) build --quiet -p tidegate-tests --bins; \
 	target/debug/tidegate-soak --seconds $(SECONDS)
 
+bench: ## what things cost, as a table and in target/bench (BENCH="sandbox mapping" for some)
+	@$(MAKE) --no-print-directory setup plugins PROFILE=release TIDEGATE=target/release/tidegate
+	@$(CARGO) run --quiet --release -p tidegate-tests --bin tidegate-bench -- $(BENCH)
+
 lint: ## formatting, clippy
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
@@ -38,7 +45,7 @@ setup:
 
 host:
 	@echo "building the host (the first time takes a quarter of an hour on two cores)"; \
-	$(CARGO) build --quiet -p tidegate
+	$(CARGO) build --quiet --profile $(PROFILE) -p tidegate
 
 plugins: setup host
 	@mkdir -p target/plugins; \

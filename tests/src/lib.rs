@@ -8,16 +8,21 @@ pub mod built {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))
     }
 
-    /// The `tidegate` binary.
+    /// The `tidegate` binary, of the profile that this is built in.
     ///
     /// # Panics
     ///
     /// When it has not been built.
     pub fn program() -> PathBuf {
-        let program = target().join("debug/tidegate");
+        let (profile, make) = if cfg!(debug_assertions) {
+            ("debug", "make host")
+        } else {
+            ("release", "make host PROFILE=release")
+        };
+        let program = target().join(profile).join("tidegate");
         assert!(
             program.exists(),
-            "{} is missing; `make host` builds it",
+            "{} is missing; `{make}` builds it",
             program.display()
         );
         program

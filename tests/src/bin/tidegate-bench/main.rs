@@ -1,0 +1,72 @@
+//! `make bench`: what things cost, side by side.
+//!
+//! Benches are named on the command line, or all run. Each leaves its figures in `target/bench/NAME.json` and a
+//! table on standard output. [`report`] is what a bench gives back, [`race`] holds contenders against each other,
+//! [`scene`] is what several benches work on; each bench is a room of its own.
+//!
+//! Absent: judgements. Tests never assert on time, and a figure over its aim is still only a figure.
+
+mod race;
+mod report;
+mod sandbox;
+mod scene;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use report::{Bench, Scale, Told};
+
+/// In the order in which they run.
+const BENCHES: &[Bench] = &[Bench {
+    name: "sandbox",
+    about: "a call of a plugin, in an instance of its own",
+    run: sandbox::run,
+}];
+
+/// Measures, and writes target/bench/NAME.json.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Which benches; all of them when none is named.
+    #[arg(value_parser = names())]
+    names: Vec<String>,
+    /// Tiny sizes, to see that everything runs; the figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Where the figures go.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))]
+    out: PathBuf,
+}
+
+fn names() -> clap::builder::PossibleValuesParser {
+    BENCHES
+        .iter()
+        .map(|bench| bench.name)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let scale = if arguments.quick {
+        Scale::Quick
+    } else {
+        Scale::Full
+    };
+    fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("making {}", arguments.out.display()))?;
+    let named = |bench: &&Bench| {
+        arguments.names.is_empty() || arguments.names.iter().any(|name| name == bench.name)
+    };
+    for bench in BENCHES.iter().filter(named) {
+        let (seconds, outcome) = race::timed(|| (bench.run)(scale));
+        let outcome = outcome.with_context(|| format!("bench {}", bench.name))?;
+        let told = Told::new(bench, scale, seconds, outcome);
+        let path = arguments.out.join(format!("{}.json", bench.name));
+        fs::write(&path, told.json()?).with_context(|| format!("writing {}", path.display()))?;
+        println!("{told}");
+    }
+    Ok(())
+}
