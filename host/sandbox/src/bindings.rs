@@ -23,7 +23,7 @@ pub(crate) mod mapping {
         exports: { default: async },
         with: {
             "tidegate:plugin/records": super::connector::tidegate::plugin::records,
-            "tidegate:plugin/gateway": super::connector::tidegate::plugin::gateway,
+            "tidegate:plugin/faults": super::connector::tidegate::plugin::faults,
             "tidegate:plugin/log": super::connector::tidegate::plugin::log,
         },
     });
@@ -31,5 +31,5 @@ pub(crate) mod mapping {
 
 pub(crate) use connector::exports::tidegate::plugin::connector as connecting;
 pub(crate) use connector::exports::tidegate::plugin::inbound as receiving;
-pub(crate) use connector::tidegate::plugin::{gateway, log, records};
+pub(crate) use connector::tidegate::plugin::{faults, gateway, log, records};
 pub(crate) use mapping::exports::tidegate::plugin::mapping as mapping_exports;

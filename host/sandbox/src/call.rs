@@ -8,7 +8,6 @@ use wasmtime::component::Instance;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::guest::{Door, Guest};
-use crate::imports::NoGateway;
 use crate::limits::{Breach, Knob};
 use crate::plugin::Plugin;
 
@@ -153,13 +152,6 @@ fn explain(guest: Guest, error: &wasmtime::Error) -> CallError {
         let output_bytes_max = guest.limits.output_bytes_max;
         let what = format!("more than {output_bytes_max} bytes came out of the plugin at once");
         return CallError::breach(Breach::new(Knob::OutputBytes, what));
-    }
-    if let Some(refused) = error.downcast_ref::<NoGateway>() {
-        let message = format!("{} called the gateway: {refused}", guest.function);
-        return CallError::Trap {
-            code: "mapping-not-pure",
-            message,
-        };
     }
     if error.is::<wasmtime_wasi::I32Exit>() {
         let message = format!(

@@ -6,7 +6,7 @@ use tidegate_core::batch::{Batch, Column, DataType, Packed, Values};
 use tidegate_core::plugin as core;
 
 use crate::bindings::{
-    connecting as c, gateway as g, mapping_exports as m, receiving as r, records as w,
+    connecting as c, faults as f, gateway as g, mapping_exports as m, receiving as r, records as w,
 };
 
 /// Turns a value of the interface into the host's, or back.
@@ -118,6 +118,15 @@ impl Convert<w::Batch> for Batch {
     }
 }
 
+// ---- faults --------------------------------------------------------------------------------
+
+cases!(f::FaultKind => core::FaultKind { Config, Auth, Missing, Refused, Throttled, Transient, Broken });
+cases!(core::FaultKind => f::FaultKind { Config, Auth, Missing, Refused, Throttled, Transient, Broken });
+cases!(f::Executed => core::Executed { No, Unknown });
+cases!(core::Executed => f::Executed { No, Unknown });
+record!(f::Fault => core::Fault { code, message, retry_after_ms; kind, executed });
+record!(core::Fault => f::Fault { code, message, retry_after_ms; kind, executed });
+
 // ---- gateway -------------------------------------------------------------------------------
 
 record!(g::Header => core::Header { name, value; });
@@ -146,12 +155,6 @@ impl Convert<g::FeedChanges> for core::FeedChanges {
 record!(core::FeedResponse => g::FeedResponse { position, interrupted; changes });
 variants!(core::Answer => g::Answer { Http, Sql, Feed });
 record!(core::Response => g::Response { age_ms, stale; answer });
-cases!(g::FaultKind => core::FaultKind { Config, Auth, Missing, Refused, Throttled, Transient, Broken });
-cases!(core::FaultKind => g::FaultKind { Config, Auth, Missing, Refused, Throttled, Transient, Broken });
-cases!(g::Executed => core::Executed { No, Unknown });
-cases!(core::Executed => g::Executed { No, Unknown });
-record!(g::Fault => core::Fault { code, message, retry_after_ms; kind, executed });
-record!(core::Fault => g::Fault { code, message, retry_after_ms; kind, executed });
 
 // ---- connector -----------------------------------------------------------------------------
 

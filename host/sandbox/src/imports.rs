@@ -2,13 +2,12 @@
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::{gateway, log, records};
+use crate::bindings::{faults, gateway, log, records};
 use crate::convert::Convert;
 use crate::guest::{Door, Guest};
 use crate::surroundings;
 
-/// Everything that any plugin may import. Mappings get the gateway linked too, since interpreters import every
-/// function of an interface of which they need one type; calling it ends a mapping with [`NoGateway`].
+/// Everything that any plugin may import. A mapping that asks for the gateway was refused before it got here.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     surroundings::add_to_linker(&mut linker)?;
@@ -17,12 +16,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest
     Ok(linker)
 }
 
-/// A mapping tried to reach out.
-#[derive(Debug, thiserror::Error)]
-#[error("a mapping is pure and has no gateway; make it a connector to reach out")]
-pub(crate) struct NoGateway;
-
-type Answers = Vec<Result<gateway::Response, gateway::Fault>>;
+type Answers = Vec<Result<gateway::Response, faults::Fault>>;
 
 impl gateway::Host for Guest {
     async fn fetch_batch(&mut self, requests: Vec<gateway::Request>) -> wasmtime::Result<Answers> {
@@ -46,11 +40,13 @@ impl Guest {
     fn door(&self) -> wasmtime::Result<&Door> {
         self.door
             .as_ref()
-            .ok_or_else(|| wasmtime::Error::new(NoGateway))
+            .ok_or_else(|| wasmtime::Error::msg("this call has no gateway"))
     }
 }
 
 impl records::Host for Guest {}
+
+impl faults::Host for Guest {}
 
 impl log::Host for Guest {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {

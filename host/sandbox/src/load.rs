@@ -51,6 +51,10 @@ pub enum LoadError {
     WrongWitVersion { wanted: String },
     #[error("the plugin asks for what no plugin gets:{}", lines(.0))]
     ImportsRefused(Vec<String>),
+    #[error(
+        "this is a mapping and imports {0}; mappings are pure and reach nothing: make it a connector, or drop the import"
+    )]
+    MappingNotPure(String),
     #[error("the component could not be compiled")]
     CompileFailed(#[source] wasmtime::Error),
     #[error(
@@ -74,6 +78,7 @@ impl LoadError {
             Self::WrongWorld(_) => "wrong-world",
             Self::WrongWitVersion { .. } => "wrong-wit-version",
             Self::ImportsRefused(_) => "imports-refused",
+            Self::MappingNotPure(_) => "mapping-not-pure",
             Self::CompileFailed(_) => "compile-failed",
             Self::LimitTooLow { knob, .. } => knob.code(),
             Self::LimitsInvalid(_) => "limits-invalid",
@@ -251,6 +256,7 @@ pub(crate) fn examine(bytes: &[u8], bytes_max: u64) -> Result<Examined, LoadErro
     let interface = Interface::decode(bytes).map_err(LoadError::Broken)?;
     let surfaces = interface.surfaces();
     check_imports(&surfaces)?;
+    check_purity(&surfaces, manifest.plugin.kind)?;
     check_exports(&surfaces, manifest.plugin.kind)?;
     check_types(&interface)?;
     Ok(Examined {
@@ -305,6 +311,17 @@ fn check_imports(surfaces: &Surfaces) -> Result<(), LoadError> {
         Ok(())
     } else {
         Err(LoadError::ImportsRefused(refused))
+    }
+}
+
+/// The gateway is the only way out, so a mapping without it can't but be pure. Its types are not needed
+/// either: faults have an interface of their own.
+fn check_purity(surfaces: &Surfaces, kind: PluginKind) -> Result<(), LoadError> {
+    let gateway = wit::interface("gateway");
+    let reaches = surfaces.imports.iter().any(|import| import.name == gateway);
+    match kind {
+        PluginKind::Mapping if reaches => Err(LoadError::MappingNotPure(gateway)),
+        PluginKind::Mapping | PluginKind::Connector => Ok(()),
     }
 }
 

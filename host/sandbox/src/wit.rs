@@ -16,6 +16,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
         "connector.wit",
         include_str!("../../../wit/v0.1/connector.wit"),
     ),
+    ("faults.wit", include_str!("../../../wit/v0.1/faults.wit")),
     ("gateway.wit", include_str!("../../../wit/v0.1/gateway.wit")),
     ("log.wit", include_str!("../../../wit/v0.1/log.wit")),
     ("mapping.wit", include_str!("../../../wit/v0.1/mapping.wit")),

@@ -8,7 +8,7 @@ import unittest
 
 from componentize_py_types import Err
 from wit_world.exports.mapping import Context, FieldType
-from wit_world.imports.gateway import FaultKind
+from wit_world.imports.faults import FaultKind
 
 import normalise
 from app import Mapping

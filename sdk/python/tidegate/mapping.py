@@ -11,7 +11,7 @@ import traceback
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.mapping import Direction, Mapped, RowError, Rule
-from wit_world.imports.gateway import Executed, Fault, FaultKind
+from wit_world.imports.faults import Executed, Fault, FaultKind
 
 from .records import Batch
 

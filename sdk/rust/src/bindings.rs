@@ -35,7 +35,7 @@ pub mod mapping {
         generate_unused_types: true,
         with: {
             "tidegate:plugin/records@0.1.0": crate::bindings::connector::tidegate::plugin::records,
-            "tidegate:plugin/gateway@0.1.0": crate::bindings::connector::tidegate::plugin::gateway,
+            "tidegate:plugin/faults@0.1.0": crate::bindings::connector::tidegate::plugin::faults,
             "tidegate:plugin/log@0.1.0": crate::bindings::connector::tidegate::plugin::log,
         },
     });

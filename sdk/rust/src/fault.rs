@@ -1,8 +1,8 @@
 //! Why a call failed as a whole.
 
-use crate::bindings::connector::tidegate::plugin::gateway;
+use crate::bindings::connector::tidegate::plugin::faults;
 
-pub use gateway::{Executed, Fault, FaultKind};
+pub use faults::{Executed, Fault, FaultKind};
 
 /// Codes are stable and kebab-case, messages are for a person: what happened and what to do, without
 /// secrets and without customers' values.

@@ -11,7 +11,7 @@ use tidegate_core::plugin::{
     OperationKind, Operations, Request, Response, Selection, StreamKind,
 };
 use tidegate_gateway::{Call, Outside};
-use tidegate_sandbox::{CallError, Limits, World, component_from_core};
+use tidegate_sandbox::{CallError, Limits};
 
 use crate::forge::{self, ECHO};
 
@@ -97,30 +97,6 @@ async fn a_mapping_that_misbehaves_loses_its_call_and_nothing_else() {
                 "after one that {name}"
             );
         }
-    }
-}
-
-/// Interpreters import the gateway for the sake of a type; only calling it is refused.
-#[tokio::test]
-async fn a_mapping_may_import_the_gateway_and_not_call_it() {
-    let import = r#"(module
-        (import "tidegate:plugin/gateway@0.1.0" "fetch-batch" (func $fetch (param i32 i32 i32)))"#;
-    let fetch = "(call $fetch (i32.const 0) (i32.const 0) (i32.const 1536))";
-    let sandbox = forge::sandbox(None);
-    for (body, code) in [
-        (ECHO.to_owned(), "ok"),
-        (format!("{fetch}{ECHO}"), "mapping-not-pure"),
-    ] {
-        let text = forge::mapping_text(&body).replacen("(module", import, 1);
-        let module = forge::module(&text);
-        let component = component_from_core(&module, forge::MAPPING, World::Mapping).unwrap();
-        let plugin = forge::load(&sandbox, component, limits()).await;
-        let context = MappingContext::default();
-        let batch = forge::batch(1);
-        let result = plugin
-            .map_batch(&context, Direction::LeftToRight, &batch)
-            .await;
-        assert_eq!(ending(&result).0, code, "{result:?}");
     }
 }
 

@@ -27,7 +27,15 @@ const OPENING: &str = r#"(import "wasi:filesystem/types@0.2.0" (instance
 fn against(changes: &[(&str, &str)], module: &[u8]) -> Vec<u8> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/v0.1");
     let mut sources = wit_parser::SourceMap::default();
-    for name in ["records", "gateway", "log", "connector", "mapping", "world"] {
+    for name in [
+        "records",
+        "faults",
+        "gateway",
+        "log",
+        "connector",
+        "mapping",
+        "world",
+    ] {
         let path = folder.join(format!("{name}.wit"));
         let mut text = std::fs::read_to_string(&path).unwrap();
         for (from, to) in changes {
@@ -192,6 +200,12 @@ fn cases() -> Vec<Case> {
             &["no such interface"],
         ),
         (
+            "a mapping that reaches out",
+            reaching_out(),
+            "mapping-not-pure",
+            &["gateway@0.1.0", "connector"],
+        ),
+        (
             "nothing exported",
             importing(""),
             "wrong-world",
@@ -271,6 +285,16 @@ async fn a_limit_of_zero_is_a_mistake() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// A mapping that would ask the vendor: the world is widened, and `map-batch` calls the gateway.
+fn reaching_out() -> Vec<u8> {
+    let import = r#"(module
+        (import "tidegate:plugin/gateway@0.1.0" "fetch-batch" (func $fetch (param i32 i32 i32)))"#;
+    let body = format!("(call $fetch (i32.const 0) (i32.const 0) (i32.const 1536)){ECHO}");
+    let text = forge::mapping_text(&body).replacen("(module", import, 1);
+    let world = "world mapping-plugin {\n    import gateway;";
+    against(&[("world mapping-plugin {", world)], &forge::module(&text))
 }
 
 const BAGGAGE: &str = "
