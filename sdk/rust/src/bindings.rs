@@ -1,5 +1,6 @@
-//! What `wit-bindgen` makes of `wit/v0.1`. Both worlds share one set of Rust types: those that the first
-//! one generates; the second only adds its own export.
+//! What `wit-bindgen` makes of `wit/v0.1`. All worlds share one set of Rust types, those of the largest: an
+//! inbound connector. A plain connector takes its exports from there too, and only says that it is of the
+//! world without `inbound`; a mapping adds its own export.
 #![allow(
     unsafe_code,
     reason = "generated: the canonical ABI passes raw pointers, and only this room does so"
@@ -10,13 +11,17 @@
     reason = "generated code is not written to the house's lints"
 )]
 
-/// World `connector-plugin`.
+/// World `connector-plugin`, of which only the description is used: macros of one name can't be exported
+/// twice from one crate, and each world's exports come as macros named after the interface.
+pub use tidegate_sdk_plain::export_connector_world;
+
+/// World `inbound-connector-plugin`.
 pub mod connector {
     wit_bindgen::generate!({
         path: "../../wit/v0.1",
-        world: "tidegate:plugin/connector-plugin",
+        world: "tidegate:plugin/inbound-connector-plugin",
         pub_export_macro: true,
-        export_macro_name: "export_connector_world",
+        export_macro_name: "export_inbound_connector_world",
         default_bindings_module: "tidegate_sdk::bindings::connector",
         additional_derives: [PartialEq],
         generate_unused_types: true,

@@ -269,7 +269,8 @@ impl RowOutcome {
 }
 
 /// Makes a component of a type that implements [`Connector`]. Does nothing outside wasm, so that the
-/// crate's own tests can be run natively.
+/// crate's own tests can be run natively. A vendor that sends events wants
+/// [`export_inbound_connector!`](crate::export_inbound_connector) instead.
 #[macro_export]
 macro_rules! export_connector {
     ($connector:ty) => {
@@ -279,61 +280,75 @@ macro_rules! export_connector {
             reason = "the canonical ABI's entry points are raw functions; the SDK writes them"
         )]
         const _: () = {
-            use $crate::bindings::connector::exports::tidegate::plugin::connector as wit;
-            use $crate::{Connector, Host};
-
             struct Component;
 
-            impl wit::Guest for Component {
-                fn discover(
-                    context: wit::Context,
-                    objects: Vec<String>,
-                ) -> Result<wit::Catalog, $crate::Fault> {
-                    <$connector as Connector>::discover(&Host, &context, objects)
-                }
+            $crate::connector_guest!(Component, $connector);
 
-                fn prepare(
-                    context: wit::Context,
-                    demands: Vec<wit::Demand>,
-                    mode: wit::PrepareMode,
-                ) -> Result<Vec<wit::Step>, $crate::Fault> {
-                    <$connector as Connector>::prepare(&Host, &context, demands, mode)
-                }
-
-                fn pull(
-                    context: wit::Context,
-                    streams: Vec<wit::ChangeStream>,
-                ) -> Result<Vec<Result<wit::Page, $crate::Fault>>, $crate::Fault> {
-                    <$connector as Connector>::pull(&Host, &context, streams)
-                }
-
-                fn read(
-                    context: wit::Context,
-                    selection: wit::Selection,
-                    by: Option<String>,
-                    keys: $crate::Packed,
-                ) -> Result<wit::ChangeSet, $crate::Fault> {
-                    <$connector as Connector>::read(&Host, &context, selection, by, keys)
-                }
-
-                fn push(
-                    context: wit::Context,
-                    operations: wit::Operations,
-                ) -> Result<wit::Progress, $crate::Fault> {
-                    <$connector as Connector>::push(&Host, &context, operations)
-                }
-
-                fn poll(
-                    context: wit::Context,
-                    job: Vec<u8>,
-                ) -> Result<wit::Progress, $crate::Fault> {
-                    <$connector as Connector>::poll(&Host, &context, job)
-                }
-            }
-
-            $crate::bindings::connector::export_connector_world!(
+            $crate::bindings::export_connector_world!(
                 Component with_types_in $crate::bindings::connector
             );
         };
+    };
+}
+
+/// The connector interface of a component, for the macros that export one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! connector_guest {
+    ($component:ident, $connector:ty) => {
+        impl $crate::bindings::connector::exports::tidegate::plugin::connector::Guest
+            for $component
+        {
+            fn discover(
+                context: $crate::Context,
+                objects: Vec<String>,
+            ) -> Result<$crate::Catalog, $crate::Fault> {
+                <$connector as $crate::Connector>::discover(&$crate::Host, &context, objects)
+            }
+
+            fn prepare(
+                context: $crate::Context,
+                demands: Vec<$crate::Demand>,
+                mode: $crate::PrepareMode,
+            ) -> Result<Vec<$crate::Step>, $crate::Fault> {
+                <$connector as $crate::Connector>::prepare(&$crate::Host, &context, demands, mode)
+            }
+
+            fn pull(
+                context: $crate::Context,
+                streams: Vec<$crate::ChangeStream>,
+            ) -> Result<Vec<Result<$crate::Page, $crate::Fault>>, $crate::Fault> {
+                <$connector as $crate::Connector>::pull(&$crate::Host, &context, streams)
+            }
+
+            fn read(
+                context: $crate::Context,
+                selection: $crate::Selection,
+                by: Option<String>,
+                keys: $crate::Packed,
+            ) -> Result<$crate::ChangeSet, $crate::Fault> {
+                <$connector as $crate::Connector>::read(
+                    &$crate::Host,
+                    &context,
+                    selection,
+                    by,
+                    keys,
+                )
+            }
+
+            fn push(
+                context: $crate::Context,
+                operations: $crate::Operations,
+            ) -> Result<$crate::Progress, $crate::Fault> {
+                <$connector as $crate::Connector>::push(&$crate::Host, &context, operations)
+            }
+
+            fn poll(
+                context: $crate::Context,
+                job: Vec<u8>,
+            ) -> Result<$crate::Progress, $crate::Fault> {
+                <$connector as $crate::Connector>::poll(&$crate::Host, &context, job)
+            }
+        }
     };
 }

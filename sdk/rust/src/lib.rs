@@ -3,7 +3,8 @@
 //! A batch of records enters as columns. [`value`], [`column`] and [`batch`] show it as values and rows,
 //! and build new ones, so that an author never sees an offset; [`packed`] does the same for ids and keys.
 //! A connector implements [`connector::Connector`] and reaches its vendor through a [`gateway::Gateway`]
-//! with what [`request`] makes, and reads what [`response`] holds; a mapping implements [`mapping::Mapping`].
+//! with what [`request`] makes, and reads what [`response`] holds; one whose vendor sends events implements
+//! [`inbound::Inbound`] too; a mapping implements [`mapping::Mapping`].
 //! What fails as a whole leaves as a [`fault`]; [`log`] speaks to the operator. [`bindings`] is generated.
 //!
 //! Absent: clocks, files, sockets, environment, memory between calls. Outside wasm the same code compiles
@@ -24,6 +25,7 @@ pub mod request;
 pub mod response;
 
 pub mod connector;
+pub mod inbound;
 pub mod mapping;
 
 pub use batch::{Batch, BatchBuilder, Row, RowBuilder, WrongField};
@@ -38,9 +40,10 @@ pub use fault::{Executed, Fault, FaultKind};
 #[cfg(target_arch = "wasm32")]
 pub use gateway::Host;
 pub use gateway::{Gateway, fetch, write};
+pub use inbound::{Acknowledgement, EventRequest, Inbound, Received};
 pub use log::Level;
 pub use mapping::{Direction, FieldType, Mapped, Mapping, MappingContext, RowError, Rule};
 pub use packed::Packed;
-pub use request::{Feed, Http, HttpMethod, Request, Sql, segment};
+pub use request::{Feed, Header, Http, HttpMethod, Request, Sql, segment};
 pub use response::{Answer, HttpResponse, Response, SqlResponse};
 pub use value::{DataType, Value};
