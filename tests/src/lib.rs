@@ -1,11 +1,33 @@
 //! What the tests of the whole share.
 
+pub mod host;
+
 /// Where `make` puts what the tests run.
 pub mod built {
     use std::path::PathBuf;
 
     fn target() -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))
+    }
+
+    /// Compiled plugins, for all tests.
+    pub fn compiled() -> PathBuf {
+        target().join("plugins/cache")
+    }
+
+    /// The interpreter that `sdk/setup-guests` prepares, with what `tests/requirements.txt` asks for.
+    ///
+    /// # Panics
+    ///
+    /// When it has not been prepared.
+    pub fn python() -> PathBuf {
+        let python = target().join("guests/python/bin/python");
+        assert!(
+            python.exists(),
+            "{} is missing; `make setup` prepares it",
+            python.display()
+        );
+        python
     }
 
     /// The `tidegate` binary, of the profile that this is built in.

@@ -62,7 +62,7 @@ async fn loaded(folder: &str) -> Arc<Plugin> {
         );
     }
     let settings = Settings {
-        cache_dir: Some(root().join("target/plugins/cache")),
+        cache_dir: Some(tidegate_tests::built::compiled()),
         ..Settings::default()
     };
     let sandbox = Sandbox::new(settings).expect("a sandbox");

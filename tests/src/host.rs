@@ -1,0 +1,156 @@
+//! A host as a process, in a folder of its own.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tidegate::control::{self, Answer, Request};
+use tidegate::status::{self, DeadLetter, Done, Status};
+
+use crate::built;
+
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Ends with the test; its folder stays when something went wrong.
+pub struct Host {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Host {
+    /// A folder for a host, with this config. Compiled plugins are shared with the other tests, since some
+    /// take a minute.
+    pub fn new(config: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("tidegate-test-")
+            .tempdir()?;
+        std::fs::write(folder.path().join("tidegate.toml"), config)?;
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data)?;
+        let compiled = built::compiled();
+        std::fs::create_dir_all(&compiled)?;
+        std::os::unix::fs::symlink(compiled.canonicalize()?, data.join("compiled"))?;
+        Ok(Self {
+            folder,
+            child: None,
+        })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn start(&mut self) -> Result<()> {
+        let log = File::create(self.path("host.log"))?;
+        let child = Command::new(built::program())
+            .arg("run")
+            .arg("--config")
+            .arg(self.path("tidegate.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting the host")?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Asks until `look` finds nothing amiss.
+    ///
+    /// # Errors
+    ///
+    /// What was amiss last, when that takes longer than `patience` or the host ends.
+    pub async fn until(
+        &mut self,
+        patience: Duration,
+        mut look: impl FnMut(&Status) -> Result<Vec<String>>,
+    ) -> Result<Status> {
+        let mut amiss = vec!["it does not answer".to_owned()];
+        let asked = async {
+            loop {
+                if let Some(ended) = self
+                    .child
+                    .as_mut()
+                    .map(Child::try_wait)
+                    .transpose()?
+                    .flatten()
+                {
+                    bail!("the host ended with {ended}");
+                }
+                if let Ok(Answer::Status(status)) =
+                    control::ask(&self.data(), &Request::Status).await
+                {
+                    amiss = look(&status)?;
+                    if amiss.is_empty() {
+                        return Ok(*status);
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let ended = tokio::time::timeout(patience, asked).await;
+        match ended {
+            Ok(Ok(status)) => Ok(status),
+            Ok(Err(error)) => Err(error.context(self.story(&amiss))),
+            Err(_) => bail!("after {} s: {}", patience.as_secs(), self.story(&amiss)),
+        }
+    }
+
+    /// The letters of all syncs, newest first.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
+        let list = status::Command::DeadList {
+            sync: None,
+            rows_max: 100,
+        };
+        match control::ask(&self.data(), &Request::Command { command: list }).await? {
+            Answer::Done(Done::DeadLetters(letters)) => Ok(letters),
+            other => bail!("not a list: {other:?}"),
+        }
+    }
+
+    /// Ends it as an operator would, and expects a clean end.
+    pub async fn stop(&mut self) -> Result<()> {
+        control::ask(&self.data(), &Request::Stop).await?;
+        if let Some(mut child) = self.child.take() {
+            let ended = tokio::task::spawn_blocking(move || child.wait()).await??;
+            if !ended.success() {
+                bail!("the host did not end cleanly: {ended}; {}", self.story(&[]));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is amiss, and the last lines of the log; keeps the folder for whoever must look.
+    fn story(&mut self, amiss: &[String]) -> String {
+        self.folder.disable_cleanup(true);
+        format!(
+            "{}\n{} ends with\n{}",
+            amiss.join("\n"),
+            self.path("host.log").display(),
+            tail(&self.path("host.log"))
+        )
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail when it has ended, which is what is wanted.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
