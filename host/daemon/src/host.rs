@@ -52,6 +52,13 @@ pub async fn live(
     let mut tasks = Tasks::new(host.stop.clone());
     tasks.start(Task::Signals, signals);
     tasks.start(Task::Engine, engine);
+    let store = host.store.clone();
+    tasks.start(Task::Store, async move {
+        store
+            .failed()
+            .await
+            .map_or(Ok(()), |failure| Err(failure.into()))
+    });
     match Listener::bind(&host.data) {
         Ok(listener) => {
             let answerer = host.clone();

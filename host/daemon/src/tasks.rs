@@ -16,6 +16,8 @@ pub enum Task {
     Engine,
     /// Answers on the socket.
     Control,
+    /// Watches over the store: once it has failed nothing can be acknowledged any more.
+    Store,
     /// Hears SIGTERM and SIGINT.
     Signals,
     /// Tells how far the work is.
@@ -43,13 +45,13 @@ impl Task {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Engine => OnStop::Drain,
-            Self::Control | Self::Signals | Self::Progress => OnStop::Abandon,
+            Self::Control | Self::Store | Self::Signals | Self::Progress => OnStop::Abandon,
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Signals => OnError::StopHost,
+            Self::Engine | Self::Store | Self::Signals => OnError::StopHost,
             Self::Control | Self::Progress => OnError::Log,
         }
     }
@@ -58,6 +60,7 @@ impl Task {
         match self {
             Self::Engine => "engine",
             Self::Control => "control",
+            Self::Store => "store",
             Self::Signals => "signals",
             Self::Progress => "progress",
         }

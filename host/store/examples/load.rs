@@ -1,8 +1,9 @@
 //! Loads links and their index as the sync engine does, and prints what that costs, as JSON, one object per engine.
 //!
-//! `load [--links N] [--engine sled|redb] [--cache-mib M]`. One engine per process, because resident memory is a
+//! `load [--links N] [--engine sled|redb] [--cache-mib M] [--order made|none]`. One engine per process, because resident memory is a
 //! process's own; without `--engine` it starts itself once for each.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,41 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// How the links' keys follow each other.
+#[derive(Clone, Copy)]
+enum Order {
+    /// As the sync engine makes them: rising.
+    Made,
+    /// In none at all, which no use of the store has, and which costs an engine most.
+    None,
+}
+
+impl Order {
+    fn named(name: &str) -> Outcome<Self> {
+        match name {
+            "made" => Ok(Self::Made),
+            "none" => Ok(Self::None),
+            _ => Err(format!("{name} is not an order").into()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Links {
+    count: u64,
+    order: Order,
+}
+
+impl Links {
+    fn key(self, link: u64) -> Vec<u8> {
+        let number = match self.order {
+            Order::Made => link,
+            Order::None => scramble(link),
+        };
+        [&[b'l', 0, 1][..], &number.to_be_bytes()].concat()
+    }
+}
+
 #[derive(serde::Serialize)]
 struct Report {
     engine: EngineKind,
@@ -34,6 +70,11 @@ struct Report {
     /// Many callers at once, one record per batch, each awaited until durable.
     durable_commits_per_second: f64,
     random_reads_per_second: f64,
+    /// Links that are read and written anew in no order, a batch of them at a time, as settled rounds do.
+    settled_links_per_second: f64,
+    /// After the load and the reads.
+    resident_loaded_bytes: u64,
+    /// After all of it.
     resident_bytes: u64,
     resident_peak_bytes: u64,
     /// After the store was closed and opened again, and every record read once.
@@ -46,11 +87,13 @@ fn main() -> Outcome {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut links = 500_000;
     let mut cache_mib: Option<u64> = None;
+    let mut order = Order::Made;
     let mut chosen = None;
     for pair in words.chunks(2) {
         match pair {
             [name, value] if name == "--links" => links = value.parse()?,
             [name, value] if name == "--cache-mib" => cache_mib = Some(value.parse()?),
+            [name, value] if name == "--order" => order = Order::named(value)?,
             [name, value] if name == "--engine" => chosen = Some(value.clone()),
             _ => return Err(format!("unknown option {}", pair.join(" ")).into()),
         }
@@ -60,7 +103,14 @@ fn main() -> Outcome {
             let engine = EngineKind::ALL.into_iter().find(|kind| kind.name() == name);
             let engine = engine.ok_or_else(|| format!("{name} is not an engine"))?;
             let cache_bytes = cache_mib.map_or(engine.cache_bytes_default(), |mib| mib << 20);
-            let report = measure(engine, links, cache_bytes)?;
+            let report = measure(
+                engine,
+                Links {
+                    count: links,
+                    order,
+                },
+                cache_bytes,
+            )?;
             println!("{}", serde_json::to_string(&report)?);
         }
         None => {
@@ -78,7 +128,7 @@ fn main() -> Outcome {
     Ok(())
 }
 
-fn measure(engine: EngineKind, links: u64, cache_bytes: u64) -> Outcome<Report> {
+fn measure(engine: EngineKind, links: Links, cache_bytes: u64) -> Outcome<Report> {
     let root = tempfile::tempdir()?;
     let folder = root.path().join("store");
     let options = Options {
@@ -105,25 +155,29 @@ fn measure(engine: EngineKind, links: u64, cache_bytes: u64) -> Outcome<Report> 
     const READS: u64 = 200_000;
     let read_seconds = timed(|| {
         for number in 0..READS {
-            let link = scramble(number) % links;
-            if store.get(&link_key(link))?.is_none() {
+            let link = scramble(number) % links.count;
+            if store.get(&links.key(link))?.is_none() {
                 return Err(format!("link {link} is lost").into());
             }
         }
         Ok(())
     })?;
+    let resident_loaded_bytes = memory("VmRSS")?;
+    let settle_seconds = timed(|| runtime.block_on(settle(&store, links)))?;
     let stats = store.stats()?;
     let (resident_bytes, resident_peak_bytes) = (memory("VmRSS")?, memory("VmHWM")?);
     runtime.block_on(store.close())?;
     let (reopen_seconds, reopened_resident_bytes) = reopen(&folder, options, stats.records)?;
     Ok(Report {
         engine,
-        links,
+        links: links.count,
         load_seconds,
-        links_per_second: links as f64 / load_seconds,
+        links_per_second: links.count as f64 / load_seconds,
         lone_commits_per_second: COMMITS_PER_CALLER as f64 / lone_seconds,
         durable_commits_per_second: (CALLERS * COMMITS_PER_CALLER) as f64 / many_seconds,
         random_reads_per_second: READS as f64 / read_seconds,
+        settled_links_per_second: (links.count / 2) as f64 / settle_seconds,
+        resident_loaded_bytes,
         resident_bytes,
         resident_peak_bytes,
         reopen_seconds,
@@ -134,17 +188,40 @@ fn measure(engine: EngineKind, links: u64, cache_bytes: u64) -> Outcome<Report> 
 
 /// Links in the order in which they are made, and two index records each: one under a row number, one under a CRM's
 /// id, which is in no order.
-async fn load(store: &Store, links: u64) -> Outcome {
+async fn load(store: &Store, links: Links) -> Outcome {
     let mut last = None;
-    for first in (0..links).step_by(LINKS_PER_BATCH as usize) {
+    for first in (0..links.count).step_by(LINKS_PER_BATCH as usize) {
         let mut batch = Batch::new();
-        for link in first..(first + LINKS_PER_BATCH).min(links) {
-            batch = batch.put(link_key(link), noise(link, LINK_BYTES - 11));
+        for link in first..(first + LINKS_PER_BATCH).min(links.count) {
+            batch = batch.put(links.key(link), noise(link, LINK_BYTES - 11));
             let row = format!("i\0\x01<{}", link + 1);
             let contact = format!("i\0\x01>003{:015x}", scramble(link) >> 4);
             batch = batch
                 .put(row, link.to_be_bytes())
                 .put(contact, link.to_be_bytes());
+        }
+        last = Some(store.apply(batch).await?);
+    }
+    if let Some(seq) = last {
+        store.durable(seq).await?;
+    }
+    Ok(())
+}
+
+/// Half of the links, in no order, get new shadows.
+async fn settle(store: &Store, links: Links) -> Outcome {
+    let mut last = None;
+    for first in (0..links.count / 2).step_by(LINKS_PER_BATCH as usize) {
+        let chosen: BTreeSet<u64> = (first..first + LINKS_PER_BATCH)
+            .map(|number| scramble(number ^ 0x5e77) % links.count)
+            .collect();
+        let mut batch = Batch::new();
+        for link in chosen {
+            let key = links.key(link);
+            if store.get(&key)?.is_none() {
+                return Err(format!("link {link} is lost").into());
+            }
+            batch = batch.put(key, noise(link ^ first, LINK_BYTES - 11));
         }
         last = Some(store.apply(batch).await?);
     }
@@ -189,10 +266,6 @@ fn reopen(folder: &Path, options: Options, records: u64) -> Outcome<(f64, u64)> 
         return Err(format!("{met} of {records} records came back").into());
     }
     Ok((seconds, memory("VmRSS")?))
-}
-
-fn link_key(link: u64) -> Vec<u8> {
-    [&[b'l', 0, 1][..], &link.to_be_bytes()].concat()
 }
 
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {

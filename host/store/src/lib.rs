@@ -45,7 +45,7 @@ pub use batch::{BATCH_BYTES_MAX, Batch, BatchError, Expect, Expected, KEY_BYTES_
 pub use engine::EngineKind;
 pub use failure::{Failure, FailureCode};
 pub use handle::{ApplyError, DurableError, Seq, Stats, Store};
-pub use opening::{CACHE_BYTES_DEFAULT, OpenError, Options};
+pub use opening::{OpenError, Options};
 pub use portable::{ExportError, Exported, ImportError};
 pub use range::KeyRange;
 pub use records::{ReadError, Record};

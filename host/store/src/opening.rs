@@ -17,9 +17,6 @@ use crate::layout;
 use crate::redb::Redb;
 use crate::sled::Sled;
 
-/// The default engine's [`EngineKind::cache_bytes_default`]: a bound, not what the cache takes from the start.
-pub const CACHE_BYTES_DEFAULT: u64 = 256 << 20;
-
 /// What is chosen when a store is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -32,9 +29,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        let engine = EngineKind::default();
         Self {
-            engine: EngineKind::default(),
-            cache_bytes: CACHE_BYTES_DEFAULT,
+            engine,
+            cache_bytes: engine.cache_bytes_default(),
         }
     }
 }

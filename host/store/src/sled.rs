@@ -9,7 +9,7 @@
 //! | large pages go to `blobs/`, which is never synced | `layout` keeps entries small |
 //! | background errors are only logged | sled's global error is asked after every apply and flush |
 //! | segments are collected only by its flusher thread | `flush_every_ms` stays on |
-//! | a small cache costs memory | the cache is meant to hold the live data (`Options::cache_bytes`) |
+//! | unbounded, its cache takes four times the bytes that it holds | `cache_capacity` is set (`Options::cache_bytes`); what it costs and buys is measured by `examples/load` |
 //! | a missing `db` file is replaced by an empty one | a finished store must have its files and its note |
 
 use std::fs::{self, File};

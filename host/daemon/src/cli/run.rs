@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Error;
 use tidegate_core::ledger::LedgerError;
+use tidegate_store::{ApplyError, DurableError, Failure, ReadError};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -64,11 +65,11 @@ async fn live(loaded: Loaded, stop: CancellationToken) -> anyhow::Result<()> {
 
 /// The exit code, and the stable code of what went wrong.
 fn judge(error: &Error) -> (Exit, String) {
+    if let Some(code) = error.chain().find_map(store_code) {
+        return (Exit::Store, code.to_owned());
+    }
     let store = (Exit::Store, "store".to_owned());
     for cause in error.chain() {
-        if let Some(failure) = cause.downcast_ref::<tidegate_store::Failure>() {
-            return (Exit::Store, failure.code().as_str().to_owned());
-        }
         if cause.is::<EngineError>() || cause.is::<LedgerError>() {
             return store;
         }
@@ -85,4 +86,15 @@ fn judge(error: &Error) -> (Exit, String) {
         }
     }
     (Exit::Failed, "failed".to_owned())
+}
+
+/// What the store itself says of its error.
+fn store_code(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let failure = cause
+        .downcast_ref::<Failure>()
+        .map(|failure| failure.code().as_str());
+    failure
+        .or_else(|| cause.downcast_ref().map(ApplyError::code))
+        .or_else(|| cause.downcast_ref().map(DurableError::code))
+        .or_else(|| cause.downcast_ref().map(ReadError::code))
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
-use tidegate_store::CACHE_BYTES_DEFAULT;
 use tracing_subscriber::EnvFilter;
 
 use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
@@ -59,7 +58,10 @@ impl Meaning<'_> {
                 "write a level, `error`, `warn`, `info`, `debug` or `trace`, or a list such as `warn,tidegate=debug`",
             );
         }
-        let cache_bytes_max = host.cache_bytes_max.unwrap_or(CACHE_BYTES_DEFAULT);
+        let engine = host.engine.unwrap_or_default();
+        let cache_bytes_max = host
+            .cache_bytes_max
+            .unwrap_or_else(|| engine.cache_bytes_default());
         if cache_bytes_max < CACHE_BYTES_LEAST {
             self.findings.error(
                 Code::OutOfRange,
@@ -69,7 +71,7 @@ impl Meaning<'_> {
         }
         Host {
             data: self.folder.join(host.data.as_deref().unwrap_or("data")),
-            engine: host.engine.unwrap_or_default(),
+            engine,
             cache_bytes_max,
             log,
             log_format: host.log_format.unwrap_or_default(),

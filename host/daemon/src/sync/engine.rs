@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::intents::Intents;
+use super::intents::{IntentError, Intents};
 use super::marks::{Marks, Touched};
 use super::records::{self, Committed, Counts, Cursor, SyncRecord};
 use super::round::{Round, Running, Settled, Settling};
@@ -136,6 +136,8 @@ pub enum EngineError {
     Store(#[from] ApplyError),
     #[error("the store can't be read: {0}")]
     Read(#[from] tidegate_store::ReadError),
+    #[error(transparent)]
+    Intent(#[from] IntentError),
 }
 
 /// Rounds of one direction that may run at once.
@@ -291,8 +293,11 @@ impl Engine {
                 return Ok(());
             }
             let clock = self.host.clock.clone();
+            let intents = self.host.intents.clone();
             tokio::select! {
                 biased;
+                // Nothing may be written any more, and what was not sent stays in the queue (invariant 2).
+                error = intents.broken() => return Err(error.into()),
                 () = cancel.cancelled(), if !self.stopping => {
                     self.stopping = true;
                     self.rounds.close();

@@ -9,7 +9,19 @@ use tidegate_core::ledger::{Room, SyncId, encode, link_key};
 use tidegate_core::record::{LinkId, Sent, Token};
 use tidegate_core::sync::Side;
 use tidegate_gateway::{Intent, Journal, JournalError};
-use tidegate_store::{Batch, Record, Store};
+use tidegate_store::{ApplyError, Batch, DurableError, Record, Seq, Store};
+use tokio::sync::watch;
+
+use super::records::SLICE_BYTES;
+
+/// Why an intent is not on disk. Its write did not leave, and no other one may: the host must end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IntentError {
+    #[error("an intent could not be stored, so its write was not sent")]
+    Apply(#[source] ApplyError),
+    #[error("an intent could not be made durable, so its write was not sent")]
+    Durable(#[source] DurableError),
+}
 
 struct Planned {
     target: Side,
@@ -28,6 +40,8 @@ struct State {
 pub struct Intents {
     store: Store,
     state: Mutex<State>,
+    /// The first intent that could not be kept. From then on every write is refused.
+    broken: watch::Sender<Option<IntentError>>,
 }
 
 impl Intents {
@@ -35,7 +49,27 @@ impl Intents {
         Arc::new(Self {
             store,
             state: Mutex::default(),
+            broken: watch::Sender::new(None),
         })
+    }
+
+    /// Whether an intent could not be kept. What a call says after that is no verdict on its rows.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    /// Waits for the first intent that can't be kept, or forever.
+    pub(super) async fn broken(&self) -> IntentError {
+        let mut broken = self.broken.subscribe();
+        loop {
+            if let Some(error) = &*broken.borrow_and_update() {
+                return error.clone();
+            }
+            // The sender lives in `self`, so the channel can't end before this wait does.
+            if broken.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,29 +131,145 @@ impl Intents {
         }
         Ok(puts.into_iter().collect())
     }
+
+    /// Returns when all of it survives a power cut.
+    async fn keep(&self, puts: Vec<Record>) -> Result<(), IntentError> {
+        let mut last = None;
+        for slice in slices(puts) {
+            let batch = Batch {
+                puts: slice,
+                ..Batch::default()
+            };
+            last = Some(self.store.apply(batch).await.map_err(IntentError::Apply)?);
+        }
+        match last {
+            Some(seq) => self.durable(seq).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn durable(&self, seq: Seq) -> Result<(), IntentError> {
+        self.store.durable(seq).await.map_err(IntentError::Durable)
+    }
+}
+
+/// A write of many rows may intend more than the store takes at once. The rows' intents need not happen together:
+/// all are durable before the write leaves, and one too many only means a read.
+fn slices(puts: Vec<Record>) -> Vec<Vec<Record>> {
+    let mut slices = Vec::new();
+    let mut slice = Vec::new();
+    let mut bytes = 0;
+    for (key, value) in puts {
+        bytes += key.len() + value.len();
+        slice.push((key, value));
+        if bytes >= SLICE_BYTES {
+            slices.push(std::mem::take(&mut slice));
+            bytes = 0;
+        }
+    }
+    if !slice.is_empty() {
+        slices.push(slice);
+    }
+    slices
 }
 
 impl Journal for Intents {
     fn intend(&self, intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
         async move {
-            if intent.tokens.is_empty() {
-                return Ok(());
+            if self.is_broken() {
+                return Err(JournalError("the host is stopping".to_owned()));
             }
             let puts = self.puts(&intent)?;
-            let failed = |error: &dyn std::error::Error| JournalError(error.to_string());
-            let seq = self
-                .store
-                .apply(Batch {
-                    puts,
-                    ..Batch::default()
-                })
-                .await
-                .map_err(|error| failed(&error))?;
-            self.store
-                .durable(seq)
-                .await
-                .map_err(|error| failed(&error))
+            self.keep(puts).await.map_err(|error| {
+                let told = JournalError(error.to_string());
+                self.broken.send_if_modified(|broken| {
+                    let first = broken.is_none();
+                    broken.get_or_insert(error);
+                    first
+                });
+                told
+            })
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::record::FieldId;
+    use tidegate_store::{KeyRange, Options};
+
+    use super::*;
+
+    const SYNC: SyncId = SyncId(1);
+
+    fn intents(folder: &tempfile::TempDir) -> (Store, Arc<Intents>) {
+        let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
+        let intents = Intents::new(store.clone());
+        intents.name("people".into(), SYNC);
+        (store, intents)
+    }
+
+    fn sent(prints: u16) -> Sent {
+        Sent {
+            target: Side::Right,
+            delete: false,
+            written: (0..prints)
+                .map(|field| (FieldId(field), u64::MAX))
+                .collect(),
+            consumed: Vec::new(),
+        }
+    }
+
+    fn planned(intents: &Intents, links: std::ops::Range<u64>, sent: &Sent) -> Intent {
+        intents.plan(SYNC, links.clone().map(|link| (LinkId(link), sent)));
+        Intent {
+            sync: "people".into(),
+            endpoint: "crm".into(),
+            tokens: links
+                .map(|link| Token::new(LinkId(link), Side::Right).0)
+                .collect(),
+        }
+    }
+
+    /// However many rows a write carries, all of their intents are on disk before it leaves.
+    #[tokio::test]
+    async fn an_intent_may_be_larger_than_a_batch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, intents) = intents(&folder);
+        let intent = planned(&intents, 0..4_000, &sent(60));
+        intents.intend(intent).await.expect("kept");
+        let kept = store.scan(&KeyRange::all(), usize::MAX).expect("a scan");
+        assert_eq!(kept.len(), 4_000);
+        let bytes: usize = kept
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        assert!(bytes > tidegate_store::BATCH_BYTES_MAX, "{bytes} bytes");
+    }
+
+    /// The first intent that can't be kept ends all writing, and the engine hears of it.
+    #[tokio::test]
+    async fn an_intent_that_is_not_kept_ends_all_writing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, intents) = intents(&folder);
+        let first = planned(&intents, 0..2, &sent(3));
+        assert!(!intents.is_broken());
+        store.close().await.expect("closed");
+        intents.intend(first.clone()).await.expect_err("not kept");
+        assert!(intents.is_broken());
+        let told = intents.broken().await;
+        assert!(
+            matches!(told, IntentError::Apply(ApplyError::Closed)),
+            "{told:?}"
+        );
+        intents
+            .intend(first)
+            .await
+            .expect_err("nothing leaves any more");
+        assert!(
+            intents.end(SYNC, LinkId(1)),
+            "it may have left, for all we know"
+        );
     }
 }

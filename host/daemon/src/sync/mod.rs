@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use engine::EngineError;
-pub use intents::Intents;
+pub use intents::{IntentError, Intents};
 pub use start::StartError;
 
 use engine::{Engine, Event, Host};

@@ -485,6 +485,10 @@ impl Round {
                     push.operations(&self.running.model),
                 )
                 .await;
+            if self.host.intents.is_broken() {
+                // The plugin's answer is about our disk. The engine ends; the next start settles these rows.
+                return;
+            }
             let halves = match answer {
                 Ok(progress) => {
                     self.host
