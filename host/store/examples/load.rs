@@ -70,6 +70,8 @@ struct Report {
     /// Many callers at once, one record per batch, each awaited until durable.
     durable_commits_per_second: f64,
     random_reads_per_second: f64,
+    /// What these took from the system, since it was not in the engine's cache.
+    read_bytes: u64,
     /// Links that are read and written anew in no order, a batch of them at a time, as settled rounds do.
     settled_links_per_second: f64,
     /// After the load and the reads.
@@ -152,9 +154,10 @@ fn measure(engine: EngineKind, links: Links, cache_bytes: u64) -> Outcome<Report
             Ok(())
         })
     })?;
-    const READS: u64 = 200_000;
+    let reads = links.count * 2 / 5;
+    let read_before_bytes = kernel("/proc/self/io", "rchar")?;
     let read_seconds = timed(|| {
-        for number in 0..READS {
+        for number in 0..reads {
             let link = scramble(number) % links.count;
             if store.get(&links.key(link))?.is_none() {
                 return Err(format!("link {link} is lost").into());
@@ -162,6 +165,7 @@ fn measure(engine: EngineKind, links: Links, cache_bytes: u64) -> Outcome<Report
         }
         Ok(())
     })?;
+    let read_bytes = kernel("/proc/self/io", "rchar")? - read_before_bytes;
     let resident_loaded_bytes = memory("VmRSS")?;
     let settle_seconds = timed(|| runtime.block_on(settle(&store, links)))?;
     let stats = store.stats()?;
@@ -175,7 +179,8 @@ fn measure(engine: EngineKind, links: Links, cache_bytes: u64) -> Outcome<Report
         links_per_second: links.count as f64 / load_seconds,
         lone_commits_per_second: COMMITS_PER_CALLER as f64 / lone_seconds,
         durable_commits_per_second: (CALLERS * COMMITS_PER_CALLER) as f64 / many_seconds,
-        random_reads_per_second: READS as f64 / read_seconds,
+        random_reads_per_second: reads as f64 / read_seconds,
+        read_bytes,
         settled_links_per_second: (links.count / 2) as f64 / settle_seconds,
         resident_loaded_bytes,
         resident_bytes,
@@ -283,17 +288,19 @@ fn scramble(state: u64) -> u64 {
     state ^ (state >> 31)
 }
 
-/// A figure of this process, in bytes, from the kernel.
+/// A figure of this process's memory, in bytes.
 fn memory(name: &str) -> Outcome<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
+    Ok(kernel("/proc/self/status", name)? << 10)
+}
+
+/// What the kernel says about this process, without the unit.
+fn kernel(file: &str, name: &str) -> Outcome<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let figure = text
         .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib: u64 = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .ok_or_else(|| format!("/proc/self/status does not say {name}"))?
-        .parse()?;
-    Ok(kib << 10)
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .ok_or_else(|| format!("{file} does not say {name}"))?;
+    Ok(figure.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn timed(work: impl FnOnce() -> Outcome) -> Outcome<f64> {

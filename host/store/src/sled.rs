@@ -7,7 +7,7 @@
 //! | `flush` calls sync_file_range, which leaves the growth of the file volatile | fdatasync of `db` after it, through a descriptor of our own: the kernel reports a lost write once per descriptor, and sled's flusher swallows it on its own |
 //! | batches are atomic within one tree only | the default tree, and no other |
 //! | large pages go to `blobs/`, which is never synced | `layout` keeps entries small |
-//! | background errors are only logged | sled's global error is asked after every apply and flush |
+//! | a background write that fails is only logged | sled answers it to the next apply and flush, and the first error of any of them ends the store (`Failure`) |
 //! | segments are collected only by its flusher thread | `flush_every_ms` stays on |
 //! | unbounded, its cache takes four times the bytes that it holds | `cache_capacity` is set (`Options::cache_bytes`); what it costs and buys is measured by `examples/load` |
 //! | a missing `db` file is replaced by an empty one | a finished store must have its files and its note |
@@ -28,7 +28,6 @@ const FLUSH_EVERY_MS: u64 = 500;
 
 pub(crate) struct Sled {
     db: sled::Db,
-    config: sled::Config,
     file: File,
     folder: PathBuf,
     cache_bytes: u64,
@@ -82,17 +81,12 @@ impl Sled {
         let file = File::options().write(true).open(folder.join("db"))?;
         Ok(Self {
             db,
-            config,
             file,
             folder: folder.to_owned(),
             cache_bytes,
             applied: Mutex::new(0),
             durable: Mutex::new(0),
         })
-    }
-
-    fn background_error(&self) -> Result<(), EngineError> {
-        Ok(self.config.global_error()?)
     }
 }
 
@@ -118,7 +112,6 @@ impl Engine for Sled {
             batch.remove(key);
         }
         self.db.apply_batch(batch)?;
-        self.background_error()?;
         *applied += 1;
         Ok(Applied::Seq(*applied))
     }
@@ -128,7 +121,6 @@ impl Engine for Sled {
         if *durable < seq {
             let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
             self.db.flush()?;
-            self.background_error()?;
             self.file.sync_data()?;
             *durable = applied;
         }

@@ -1,4 +1,23 @@
-//! The steps that keep sled's word, one test for each that a crash does not find by itself, and damage on both engines.
+//! The steps that keep an engine's word, and the test that fails without each. Those that a crash finds by itself are in
+//! `crash.rs`, what holds without any crash in `conformance.rs`, the others here.
+//!
+//! | step | fails without it |
+//! |---|---|
+//! | `*.generating` is removed before opening | `an_unfinished_snapshot_is_removed_before_opening`, kills |
+//! | a damaged snapshot: copy aside, drop `snap.*`, retry once, wipe nothing | `a_broken_snapshot_is_rebuilt_from_the_log_and_a_copy_kept`, `a_store_without_its_data_is_damaged_not_new` |
+//! | fdatasync after the flush | cuts |
+//! | through a descriptor that was open all the while | faults (`CRASH_LOSE_WRITE`) |
+//! | values in parts of at most 4 KiB | `no_size_within_the_bounds_makes_sled_use_blobs` |
+//! | keys of at most 1 KiB, batches of at most 1 MiB | conformance: `sizes_have_bounds_that_are_named` |
+//! | birth: flush, then fsync of files, folder and parents, marker last | cuts (four in ten begin anew), `a_folder_without_its_marker_is_begun_anew` |
+//! | a note in the engine | `the_note_of_birth_is_missed_when_the_engine_lost_it` |
+//! | one tree | `everything_lies_in_one_tree`, conformance: `a_reader_never_sees_half_a_batch` |
+//! | the first error ends the store, an fsync is never retried | faults (`CRASH_FAIL_SYNC`, `CRASH_FULL_AFTER`) |
+//! | sled's flusher stays on | `segments_are_collected_while_nobody_writes` |
+//! | the cache is bounded | `the_cache_keeps_to_its_bound` |
+//! | waiting for a lock that is let go late | `a_store_can_be_reopened_at_once`, `a_store_in_use_names_its_owner` |
+//! | an envelope around every entry, its key included | `silent_damage_is_found_at_every_read`, `a_misplaced_entry_is_damage` |
+//! | one flush for all that wait | conformance: `one_flush_serves_all_that_wait` |
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -239,37 +258,76 @@ fn space_is_reclaimed_while_the_store_is_open() {
     }
 }
 
-/// sled's own flusher is one of the two places where it collects segments; it must run. What it adds could not be
-/// seen in the size of the files, so its thread is looked for.
+/// sled collects segments while nobody writes, which only its own flusher does: the files change after the last write.
 #[test]
-fn the_engines_flusher_runs() {
+fn segments_are_collected_while_nobody_writes() {
     let (_root, folder) = scratch();
-    let mut child = hold(&folder, EngineKind::Sled);
-    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).expect("its threads");
-    let names: Vec<_> = threads
-        .map(|thread| fs::read_to_string(thread.expect("a thread").path().join("comm")))
-        .map(|name| name.expect("a name").trim().to_owned())
-        .collect();
-    assert!(names.contains(&"log flusher".to_owned()), "{names:?}");
-    drop(child.stdin.take());
-    child.wait().expect("the owner ends");
+    let store = open(&folder, EngineKind::Sled);
+    let changed = || {
+        let file = fs::metadata(folder.join("sled/db")).expect("the log");
+        file.modified().expect("a time")
+    };
+    let collected = (0u8..10).any(|round| {
+        let records = (0..8_000u32).map(|number| {
+            let key = (number % 2_000).wrapping_mul(0x9e37_79b9).to_be_bytes();
+            (key.to_vec(), vec![round; 300])
+        });
+        fill(&store, records);
+        let written = changed();
+        // Looked at for up to four of its periods.
+        (0..200).any(|_| {
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            changed() != written
+        })
+    });
+    assert!(collected, "nothing was collected in ten idle spells");
+}
+
+/// The bound of the cache reaches the engine: what does not fit is not kept in memory, so it is read again.
+#[test]
+fn the_cache_keeps_to_its_bound() {
+    let read_bytes = |engine: EngineKind, mib: &str| -> u64 {
+        let output = Command::new(example("load"))
+            .args(["--links", "20000", "--engine", engine.name()])
+            .args(["--cache-mib", mib])
+            .output()
+            .expect("the example runs");
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complained}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        report["read_bytes"].as_u64().expect("a figure")
+    };
+    for engine in EngineKind::ALL {
+        let (small, large) = (read_bytes(engine, "1"), read_bytes(engine, "256"));
+        assert!(
+            small > 1 << 20 && small > 4 * large,
+            "{engine}: {small} bytes were read with 1 MiB, {large} with 256 MiB"
+        );
+    }
+}
+
+/// Cargo builds examples before it runs all tests of a package, and puts them beside them.
+fn example(name: &str) -> PathBuf {
+    let target = std::env::current_exe().expect("this test's own path");
+    let target = target.ancestors().nth(2).expect("the target folder");
+    let path = target.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build -p tidegate-store --examples",
+        path.display()
+    );
+    path
 }
 
 /// Another process that holds a store until its standard input ends.
 fn hold(folder: &Path, engine: EngineKind) -> Child {
-    let example = std::env::current_exe()
-        .expect("this test's own path")
-        .ancestors()
-        .nth(2)
-        .expect("the target folder")
-        .join("examples/crash");
-    let mut child = Command::new(&example)
+    let mut child = Command::new(example("crash"))
         .args(["hold", engine.name()])
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("cargo build -p tidegate-store --example crash");
+        .expect("the example runs");
     let mut line = String::new();
     let out = child.stdout.take().expect("an output");
     BufReader::new(out).read_line(&mut line).expect("a line");

@@ -99,7 +99,7 @@ fn check_settings(store: &Path, engine: EngineKind) -> Outcome {
     Ok(())
 }
 
-/// One sync that fails, and a disk that fills up.
+/// One sync that fails, a disk that fills up, and a write that is lost in the background.
 pub(crate) fn faults(plan: Plan) -> Outcome {
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     let root = tempfile::tempdir()?;
@@ -115,7 +115,14 @@ pub(crate) fn faults(plan: Plan) -> Outcome {
             random.random_range(1 << 20..4 << 20).to_string(),
             "store-full",
         );
-        for (name, value, code) in [sync, full] {
+        // sled's own flusher hears of it and only logs it; our descriptor must hear of it too.
+        let lost = (
+            "CRASH_LOSE_WRITE",
+            random.random_range(5..40).to_string(),
+            "store-io",
+        );
+        let sled_only = (plan.engine == EngineKind::Sled).then_some(lost);
+        for (name, value, code) in [sync, full].into_iter().chain(sled_only) {
             let place = |what| root.path().join(format!("{what}-{name}-{number}"));
             let disk = Disk::new(place("live"), place("mirror"), &shim)?;
             let mut environment = disk.environment();

@@ -5,6 +5,10 @@
  *                    names as of its last sync, as lines "f|d ID NAME"
  * CRASH_FAIL_SYNC    the number of the fdatasync that fails, once, with EIO; the next ones succeed, as on Linux
  * CRASH_FULL_AFTER   writes fail with ENOSPC once this many bytes were written
+ * CRASH_LOSE_WRITE   at the sync_file_range with this number, a write was lost in the background, and whoever holds
+ *                    the same descriptor has heard of it and kept it to itself. As on Linux, each other descriptor
+ *                    that is open on the file at that moment fails its next sync once, with EIO, and descriptors
+ *                    that are opened later hear nothing
  *
  * fsync and fdatasync carry over the pages written since, and the length. sync_file_range carries over pages,
  * but only within the length that is durable already. An ID is an inode, with a generation once it was reused.
@@ -38,7 +42,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *root, *mirror;
 static size_t root_length;
 static dev_t device;
-static long fail_sync, syncs, full_after = -1, written;
+static long fail_sync, syncs, full_after = -1, written, lose_write, ranges;
+static char owed[1024]; /* descriptors that have yet to be told of a lost write */
 
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
@@ -65,6 +70,7 @@ __attribute__((constructor)) static void start(void) {
     root_length = strlen(root);
     device = status.st_dev;
     if (getenv("CRASH_FAIL_SYNC")) fail_sync = atol(getenv("CRASH_FAIL_SYNC"));
+    if (getenv("CRASH_LOSE_WRITE")) lose_write = atol(getenv("CRASH_LOSE_WRITE"));
     if (getenv("CRASH_FULL_AFTER")) full_after = atol(getenv("CRASH_FULL_AFTER"));
 }
 
@@ -213,13 +219,36 @@ int ftruncate64(int fd, off64_t length) {
 
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
 
+/* A write of this file was lost, and this descriptor has been told. */
+static void lose(int fd, ino_t inode) {
+    struct stat other;
+    for (int peer = 0; peer < (int)sizeof owed; peer++)
+        owed[peer] = peer != fd && !fstat(peer, &other) && other.st_ino == inode;
+}
+
+/* Whether this descriptor has yet to be told of a lost write; only once. */
+static int tell(int fd) {
+    int told = fd < (int)sizeof owed && owed[fd];
+    if (told) owed[fd] = 0;
+    return told;
+}
+
+int close(int fd) {
+    if (fd >= 0 && fd < (int)sizeof owed) {
+        pthread_mutex_lock(&lock);
+        owed[fd] = 0;
+        pthread_mutex_unlock(&lock);
+    }
+    return syscall(SYS_close, fd);
+}
+
 static int watched_sync(int fd, int (*sync)(int)) {
     char path[4096];
     struct stat status;
     int done;
     if (!below_root(fd, &status, path, sizeof path)) return sync(fd);
     pthread_mutex_lock(&lock);
-    if (sync == real_fdatasync && ++syncs == fail_sync) {
+    if ((sync == real_fdatasync && ++syncs == fail_sync) || tell(fd)) {
         pthread_mutex_unlock(&lock);
         errno = EIO;
         return -1;
@@ -247,6 +276,7 @@ int sync_file_range(int fd, off64_t from, off64_t count, unsigned flags) {
     int done = real_range(fd, from, count, flags);
     if (!done && below_root(fd, &status, path, sizeof path)) {
         pthread_mutex_lock(&lock);
+        if (++ranges == lose_write) lose(fd, status.st_ino);
         carry(fd, &status, from, count ? from + count : status.st_size, 0);
         pthread_mutex_unlock(&lock);
     }
