@@ -9,11 +9,12 @@ CARGO ?= cargo
 PROFILE ?= dev
 TIDEGATE ?= target/debug/tidegate
 PLUGINS := salesforce sqlite field-map normalise-py
+HOSTILE := hostile hostile-mapping
 DEMO ?=
 SECONDS ?= 600
 BENCH ?=
 
-.PHONY: help demo test soak bench lint setup plugins host
+.PHONY: help demo test soak bench lint setup plugins hostile host
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -24,7 +25,7 @@ demo: ## a CRM and a database kept in step before your eyes (DEMO="--records 200
 	echo "make demo: $$(( $$(date +%s) - start )) s in all, set-up included"
 
 test: ## every test, the kill loops and the end-to-end runs included
-	@start=$$(date +%s); $(MAKE) --no-print-directory setup plugins; \
+	@start=$$(date +%s); $(MAKE) --no-print-directory setup plugins hostile; \
 	$(CARGO) test --workspace --quiet; \
 	echo "make test: $$(( $$(date +%s) - start )) s in all, set-up included"
 
@@ -50,3 +51,8 @@ host:
 plugins: setup host
 	@mkdir -p target/plugins; \
 	for name in $(PLUGINS); do $(TIDEGATE) plugin build plugins/$$name --out target/plugins/$$name.wasm; done
+
+# Plugins that misbehave, for the tests.
+hostile: setup host
+	@mkdir -p target/plugins; \
+	for name in $(HOSTILE); do $(TIDEGATE) plugin build tests/plugins/$$name --out target/plugins/$$name.wasm; done

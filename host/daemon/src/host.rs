@@ -17,7 +17,7 @@ use crate::check::plugins::Plugins;
 use crate::control::{Answer, Answerer, Listener, Request};
 use crate::progress;
 use crate::status::{
-    CommandError, EndpointStatus, PluginStatus, Status, StatusSource, StoreStatus,
+    CommandError, EndpointStatus, PluginStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
 
@@ -131,11 +131,22 @@ impl Host {
     fn plugins(&self) -> Vec<PluginStatus> {
         self.plugins
             .iter()
-            .map(|(name, plugin)| PluginStatus {
-                name: name.to_string(),
-                plugin: plugin.manifest().plugin.name.clone(),
-                version: plugin.manifest().plugin.version.clone(),
-                hash: plugin.hash().to_owned(),
+            .map(|(name, plugin)| {
+                let conduct = plugin.conduct();
+                PluginStatus {
+                    name: name.to_string(),
+                    plugin: plugin.manifest().plugin.name.clone(),
+                    version: plugin.manifest().plugin.version.clone(),
+                    hash: plugin.hash().to_owned(),
+                    calls: conduct.calls,
+                    breached: conduct.breached,
+                    trapped: conduct.trapped,
+                    broken: conduct.broken,
+                    last_failure: conduct.last.map(|(code, message)| Told {
+                        code: code.to_owned(),
+                        message,
+                    }),
+                }
             })
             .collect()
     }

@@ -132,6 +132,14 @@ pub struct PluginStatus {
     pub version: String,
     /// SHA-256 of the component, in hexadecimal.
     pub hash: String,
+    /// Calls that ended since the host started, and of those the ones that a limit ended, that the plugin's own
+    /// code failed in, and whose answer broke the contract.
+    pub calls: u64,
+    pub breached: u64,
+    pub trapped: u64,
+    pub broken: u64,
+    /// The last of those three, which names its limit where one was reached.
+    pub last_failure: Option<Told>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

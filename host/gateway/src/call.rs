@@ -43,6 +43,10 @@ pub trait Journal: Send + Sync {
 
 /// What a plugin reaches through its two imports. Answers stand in the order of the requests.
 pub trait Outside: Send + Sync {
+    /// The endpoint's name, by which the cursors of two endpoints of one plugin are told apart.
+    fn endpoint(&self) -> &str {
+        ""
+    }
     fn fetch_batch<'a>(
         &'a self,
         call: &'a Call,

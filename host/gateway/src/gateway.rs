@@ -415,6 +415,10 @@ impl Gateway {
 }
 
 impl Outside for Gateway {
+    fn endpoint(&self) -> &str {
+        &self.spec.name
+    }
+
     fn fetch_batch<'a>(
         &'a self,
         call: &'a Call,

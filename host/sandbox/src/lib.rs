@@ -10,7 +10,7 @@
 //! - [`anatomy`], [`fit`]: what a component is made of, and whether its types are ours
 //! - [`load`]: from bytes to a plugin, or a clear no
 //! - [`engine`], [`cache`]: the engine and its compiled code
-//! - [`plugin`], [`call`]: a plugin's functions, and one call of them
+//! - [`plugin`], [`call`], [`conduct`]: a plugin's functions, one call of them, and how all of them ended
 //! - [`guest`], [`limits`], [`imports`], [`surroundings`]: what a call carries, may use, and can reach
 //! - [`bindings`], [`convert`]: the generated types, and the host's own
 //! - [`contract`]: the rules that types can't express
@@ -22,6 +22,7 @@ mod bindings;
 mod build;
 mod cache;
 mod call;
+mod conduct;
 mod contract;
 mod convert;
 mod engine;
@@ -41,6 +42,7 @@ pub use build::{
 };
 pub use cache::CacheError;
 pub use call::CallError;
+pub use conduct::Conduct;
 pub use engine::{Sandbox, SandboxError, Settings};
 pub use inspect::{Inspection, inspect};
 pub use limits::{Breach, Knob, Limits};

@@ -12,6 +12,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::anatomy::{self, Interface, Sections, Shape, Surface, Surfaces};
 use crate::bindings::{connecting, mapping_exports, receiving};
+use crate::conduct::Watch;
 use crate::engine::Sandbox;
 use crate::fit::{self, Side};
 use crate::guest::Guest;
@@ -138,6 +139,7 @@ impl Sandbox {
             pre,
             exports,
             trails: Default::default(),
+            watch: Watch::default(),
         }))
     }
 

@@ -18,6 +18,7 @@ use wasmtime::component::InstancePre;
 
 use crate::bindings::{connecting, mapping_exports, receiving};
 use crate::call::{CallError, Session};
+use crate::conduct::{Conduct, Watch};
 use crate::contract::{self, Trail};
 use crate::convert::Convert;
 use crate::engine::Sandbox;
@@ -46,6 +47,7 @@ pub struct Plugin {
     pub(crate) exports: Exports,
     /// Where each stream's cursor has lately been.
     pub(crate) trails: Mutex<HashMap<contract::StreamKey, Trail>>,
+    pub(crate) watch: Watch,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -139,18 +141,21 @@ impl Plugin {
         ctx: &ConnectorContext,
         objects: Vec<String>,
     ) -> Result<Catalog, CallError> {
-        let asked = objects.clone();
-        let answer: Result<Catalog, Fault> = connector_call!(
-            self,
-            "discover",
-            outside,
-            call,
-            ctx,
-            |guest, store, context| guest.call_discover(store, &context, &objects)
-        );
-        let catalog = answer?;
-        contract::catalog(&asked, &catalog)?;
-        Ok(catalog)
+        self.watched(async {
+            let asked = objects.clone();
+            let answer: Result<Catalog, Fault> = connector_call!(
+                self,
+                "discover",
+                outside,
+                call,
+                ctx,
+                |guest, store, context| guest.call_discover(store, &context, &objects)
+            );
+            let catalog = answer?;
+            contract::catalog(&asked, &catalog)?;
+            Ok(catalog)
+        })
+        .await
     }
 
     pub async fn prepare(
@@ -161,18 +166,26 @@ impl Plugin {
         demands: Vec<Demand>,
         mode: PrepareMode,
     ) -> Result<Vec<Step>, CallError> {
-        let demands: Vec<connecting::Demand> = demands.convert();
-        let answer: Result<Vec<Step>, Fault> = connector_call!(
-            self,
-            "prepare",
-            outside,
-            call,
-            ctx,
-            |guest, store, context| guest.call_prepare(store, &context, &demands, mode.convert())
-        );
-        let steps = answer?;
-        contract::steps(&steps)?;
-        Ok(steps)
+        self.watched(async {
+            let demands: Vec<connecting::Demand> = demands.convert();
+            let answer: Result<Vec<Step>, Fault> = connector_call!(
+                self,
+                "prepare",
+                outside,
+                call,
+                ctx,
+                |guest, store, context| guest.call_prepare(
+                    store,
+                    &context,
+                    &demands,
+                    mode.convert()
+                )
+            );
+            let steps = answer?;
+            contract::steps(&steps)?;
+            Ok(steps)
+        })
+        .await
     }
 
     /// One answer per stream, in order.
@@ -183,30 +196,33 @@ impl Plugin {
         ctx: &ConnectorContext,
         streams: Vec<ChangeStream>,
     ) -> Result<Vec<Result<Page, Fault>>, CallError> {
-        let asked = streams.clone();
-        let sync = Arc::clone(&call.sync);
-        let streams: Vec<connecting::ChangeStream> = streams.convert();
-        let answer: Result<Vec<Result<Page, Fault>>, Fault> =
-            connector_call!(self, "pull", outside, call, ctx, |guest, store, context| {
-                guest.call_pull(store, &context, &streams)
-            });
-        let pages = answer?;
-        contract::pages(&asked, &pages, self.rows_max(ctx.rows_max))?;
-        self.follow(&sync, &asked, &pages)?;
-        Ok(pages)
+        self.watched(async {
+            let asked = streams.clone();
+            let endpoint: Arc<str> = outside.endpoint().into();
+            let streams: Vec<connecting::ChangeStream> = streams.convert();
+            let answer: Result<Vec<Result<Page, Fault>>, Fault> =
+                connector_call!(self, "pull", outside, call, ctx, |guest, store, context| {
+                    guest.call_pull(store, &context, &streams)
+                });
+            let pages = answer?;
+            contract::pages(&asked, &pages, self.rows_max(ctx.rows_max))?;
+            self.follow(&endpoint, &asked, &pages)?;
+            Ok(pages)
+        })
+        .await
     }
 
     /// Notices a cursor that goes back to where it has been.
     fn follow(
         &self,
-        sync: &Arc<str>,
+        endpoint: &Arc<str>,
         streams: &[ChangeStream],
         pages: &[Result<Page, Fault>],
     ) -> Result<(), CallError> {
         let mut trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
         for (stream, page) in streams.iter().zip(pages) {
             if let Ok(page) = page {
-                let key = contract::stream_key(sync, stream);
+                let key = contract::stream_key(endpoint, stream);
                 trails.entry(key).or_default().advance(stream, page)?;
             }
         }
@@ -222,19 +238,23 @@ impl Plugin {
         by: Option<String>,
         keys: Packed,
     ) -> Result<ChangeSet, CallError> {
-        let asked = contract::Asked {
-            selection: selection.clone(),
-            by: by.clone(),
-            keys: keys.clone(),
-        };
-        let (selection, keys): (connecting::Selection, _) = (selection.convert(), keys.convert());
-        let answer: Result<ChangeSet, Fault> =
-            connector_call!(self, "read", outside, call, ctx, |guest, store, context| {
-                guest.call_read(store, &context, &selection, by.as_deref(), &keys)
-            });
-        let found = answer?;
-        contract::found(&asked, &found, self.rows_max(ctx.rows_max))?;
-        Ok(found)
+        self.watched(async {
+            let asked = contract::Asked {
+                selection: selection.clone(),
+                by: by.clone(),
+                keys: keys.clone(),
+            };
+            let (selection, keys): (connecting::Selection, _) =
+                (selection.convert(), keys.convert());
+            let answer: Result<ChangeSet, Fault> =
+                connector_call!(self, "read", outside, call, ctx, |guest, store, context| {
+                    guest.call_read(store, &context, &selection, by.as_deref(), &keys)
+                });
+            let found = answer?;
+            contract::found(&asked, &found, self.rows_max(ctx.rows_max))?;
+            Ok(found)
+        })
+        .await
     }
 
     pub async fn push(
@@ -244,15 +264,18 @@ impl Plugin {
         ctx: &ConnectorContext,
         operations: Operations,
     ) -> Result<Progress, CallError> {
-        let sent = contract::Sent::from(&operations);
-        let operations: connecting::Operations = operations.convert();
-        let answer: Result<Progress, Fault> =
-            connector_call!(self, "push", outside, call, ctx, |guest, store, context| {
-                guest.call_push(store, &context, &operations)
-            });
-        let progress = answer?;
-        contract::progress(&sent, &progress, self.rows_max(ctx.rows_max))?;
-        Ok(progress)
+        self.watched(async {
+            let sent = contract::Sent::from(&operations);
+            let operations: connecting::Operations = operations.convert();
+            let answer: Result<Progress, Fault> =
+                connector_call!(self, "push", outside, call, ctx, |guest, store, context| {
+                    guest.call_push(store, &context, &operations)
+                });
+            let progress = answer?;
+            contract::progress(&sent, &progress, self.rows_max(ctx.rows_max))?;
+            Ok(progress)
+        })
+        .await
     }
 
     /// Asks for a job. `call.tokens` are the rows of its push that have no outcome yet.
@@ -263,14 +286,17 @@ impl Plugin {
         ctx: &ConnectorContext,
         job: Vec<u8>,
     ) -> Result<Progress, CallError> {
-        let sent = contract::Sent::pending(&call.tokens);
-        let answer: Result<Progress, Fault> =
-            connector_call!(self, "poll", outside, call, ctx, |guest, store, context| {
-                guest.call_poll(store, &context, &job)
-            });
-        let progress = answer?;
-        contract::progress(&sent, &progress, self.rows_max(ctx.rows_max))?;
-        Ok(progress)
+        self.watched(async {
+            let sent = contract::Sent::pending(&call.tokens);
+            let answer: Result<Progress, Fault> =
+                connector_call!(self, "poll", outside, call, ctx, |guest, store, context| {
+                    guest.call_poll(store, &context, &job)
+                });
+            let progress = answer?;
+            contract::progress(&sent, &progress, self.rows_max(ctx.rows_max))?;
+            Ok(progress)
+        })
+        .await
     }
 
     /// Understands one delivery from the vendor, whose signature has been checked.
@@ -281,45 +307,51 @@ impl Plugin {
         ctx: &ConnectorContext,
         request: EventRequest,
     ) -> Result<Received, CallError> {
-        let Exports::Connector {
-            inbound: Some(inbound),
-            ..
-        } = &self.exports
-        else {
-            return Err(CallError::not_exported("inbound", "receive"));
-        };
-        let call = Call {
-            function: "receive",
-            ..call
-        };
-        let context: connecting::Context = ctx.clone().convert();
-        let request: receiving::EventRequest = request.convert();
-        let called = async move |mut session: Session| {
-            let result = async {
-                let guest = inbound.load(&mut session.store, &session.instance)?;
-                guest
-                    .call_receive(&mut session.store, &context, &request)
-                    .await
-            }
-            .await;
-            (session, result)
-        };
-        let answer: Result<Received, Fault> = self
-            .run("receive", Some(Door { outside, call }), ctx.now, called)
-            .await?
-            .convert();
-        let received = answer?;
-        contract::received(&received, self.rows_max(ctx.rows_max))?;
-        Ok(received)
+        self.watched(async {
+            let Exports::Connector {
+                inbound: Some(inbound),
+                ..
+            } = &self.exports
+            else {
+                return Err(CallError::not_exported("inbound", "receive"));
+            };
+            let call = Call {
+                function: "receive",
+                ..call
+            };
+            let context: connecting::Context = ctx.clone().convert();
+            let request: receiving::EventRequest = request.convert();
+            let called = async move |mut session: Session| {
+                let result = async {
+                    let guest = inbound.load(&mut session.store, &session.instance)?;
+                    guest
+                        .call_receive(&mut session.store, &context, &request)
+                        .await
+                }
+                .await;
+                (session, result)
+            };
+            let answer: Result<Received, Fault> = self
+                .run("receive", Some(Door { outside, call }), ctx.now, called)
+                .await?
+                .convert();
+            let received = answer?;
+            contract::received(&received, self.rows_max(ctx.rows_max))?;
+            Ok(received)
+        })
+        .await
     }
 
     pub async fn describe(&self, ctx: &MappingContext) -> Result<Vec<Rule>, CallError> {
-        let answer: Result<Vec<Rule>, Fault> =
-            mapping_call!(self, "describe", ctx, |guest, store, context| guest
-                .call_describe(store, &context));
-        let rules = answer?;
-        contract::rules(&rules)?;
-        Ok(rules)
+        self.watched(async {
+            let answer: Result<Vec<Rule>, Fault> =
+                mapping_call!(self, "describe", ctx, |guest, store, context| guest
+                    .call_describe(store, &context));
+            let rules = answer?;
+            contract::rules(&rules)?;
+            Ok(rules)
+        })
+        .await
     }
 
     pub async fn map_batch(
@@ -328,14 +360,31 @@ impl Plugin {
         direction: Direction,
         batch: &Batch,
     ) -> Result<Mapped, CallError> {
-        let rows = batch.rows;
-        let batch: crate::bindings::records::Batch = batch.clone().convert();
-        let answer: Result<Mapped, Fault> =
-            mapping_call!(self, "map-batch", ctx, |guest, store, context| guest
-                .call_map_batch(store, &context, direction.convert(), &batch));
-        let mapped = answer?;
-        contract::mapped(rows, &mapped)?;
-        Ok(mapped)
+        self.watched(async {
+            let rows = batch.rows;
+            let batch: crate::bindings::records::Batch = batch.clone().convert();
+            let answer: Result<Mapped, Fault> =
+                mapping_call!(self, "map-batch", ctx, |guest, store, context| guest
+                    .call_map_batch(store, &context, direction.convert(), &batch));
+            let mapped = answer?;
+            contract::mapped(rows, &mapped)?;
+            Ok(mapped)
+        })
+        .await
+    }
+
+    /// How its calls have ended since it was loaded.
+    pub fn conduct(&self) -> Conduct {
+        self.watch.seen()
+    }
+
+    async fn watched<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let ended = call.await;
+        self.watch.note(&ended);
+        ended
     }
 
     /// The smaller of what the caller can take and what the operator allows.

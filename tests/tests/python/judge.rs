@@ -200,15 +200,14 @@ pub(crate) fn normalised(connection: &Connection, org: &Handle) -> Result<()> {
     let mut changed = BTreeMap::new();
     for (person, mine) in pairs(&people, &contacts).0 {
         for contact in mine {
-            for index in 0..4 {
-                let (field, _, _) = FIELDS[index];
+            for (index, (field, _, _)) in FIELDS.iter().enumerate().take(4) {
                 let (typed, there) = (&person.fields[index], &contact.fields[index]);
                 ensure!(
                     person.form(index) == *there,
                     "person {}: {field} {typed:?} became {there:?}",
                     person.id
                 );
-                *changed.entry(field).or_insert(0) += u32::from(typed != there);
+                *changed.entry(*field).or_insert(0) += u32::from(typed != there);
             }
         }
     }

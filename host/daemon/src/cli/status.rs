@@ -248,16 +248,38 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
 }
 
 fn plugins(plugins: &[PluginStatus]) -> String {
-    let mut table = Table::new(["plugin", "is", "version", "hash"]);
+    let mut table = Table::new([
+        "plugin",
+        "is",
+        "version",
+        "hash",
+        "calls",
+        "limited",
+        "crashed",
+        "broken answers",
+    ]);
     for plugin in plugins {
         table.row([
             plugin.name.clone(),
             plugin.plugin.clone(),
             plugin.version.clone(),
             plugin.hash.chars().take(12).collect(),
+            count(plugin.calls),
+            count(plugin.breached),
+            count(plugin.trapped),
+            count(plugin.broken),
         ]);
     }
-    table.text()
+    let failures = plugins.iter().filter_map(|plugin| {
+        let failure = plugin.last_failure.as_ref()?;
+        Some(format!(
+            "{}: last failure: {} [{}]",
+            plugin.name, failure.message, failure.code
+        ))
+    });
+    let mut parts = vec![table.text()];
+    parts.extend(failures);
+    parts.join("\n")
 }
 
 fn dead(letters: &[DeadLetter]) -> String {

@@ -330,13 +330,13 @@ fn a_cursor_that_goes_back_is_noticed() {
         });
         assert_eq!(code(taken), expected, "{steps}");
     }
-    let sync: Arc<str> = "people".into();
+    let endpoint: Arc<str> = "crm".into();
     let snapshot = ChangeStream {
         kind: StreamKind::Snapshot,
         ..stream(b"")
     };
     assert_ne!(
-        stream_key(&sync, &stream(b"")),
-        stream_key(&sync, &snapshot)
+        stream_key(&endpoint, &stream(b"")),
+        stream_key(&endpoint, &snapshot)
     );
 }

@@ -14,13 +14,13 @@ use crate::call::CallError;
 
 const STEPS_MAX: usize = 64;
 
-/// A stream is known by its sync, its kind and the objects that it selects.
+/// A stream is known by its endpoint, its kind and the objects that it selects.
 pub(crate) type StreamKey = (Arc<str>, StreamKind, Vec<String>);
 
-pub(crate) fn stream_key(sync: &Arc<str>, stream: &ChangeStream) -> StreamKey {
+pub(crate) fn stream_key(endpoint: &Arc<str>, stream: &ChangeStream) -> StreamKey {
     let objects = stream.selections.iter();
     let objects = objects.map(|selection| selection.object.clone()).collect();
-    (Arc::clone(sync), stream.kind, objects)
+    (Arc::clone(endpoint), stream.kind, objects)
 }
 
 /// The last cursors of one stream, oldest first.

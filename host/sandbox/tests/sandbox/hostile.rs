@@ -11,7 +11,7 @@ use tidegate_core::plugin::{
     OperationKind, Operations, Request, Response, Selection, StreamKind,
 };
 use tidegate_gateway::{Call, Outside};
-use tidegate_sandbox::{CallError, Limits};
+use tidegate_sandbox::{CallError, Limits, World, component_from_core};
 
 use crate::forge::{self, ECHO};
 
@@ -98,6 +98,64 @@ async fn a_mapping_that_misbehaves_loses_its_call_and_nothing_else() {
             );
         }
     }
+}
+
+/// A mapping with one more thing in its core module.
+fn with(declared: &str, body: &str) -> Vec<u8> {
+    let text = forge::mapping_text(&format!("{body}{ECHO}"));
+    let text = text.replacen("(global $called", &format!("{declared} (global $called"), 1);
+    component_from_core(&forge::module(&text), forge::MAPPING, World::Mapping).unwrap()
+}
+
+/// What no compiler of safe Rust emits; `tests/plugins/hostile` has the rest.
+#[tokio::test]
+async fn tables_are_counted() {
+    let sandbox = forge::sandbox(None);
+    let grow = "(loop $again (drop (table.grow $table (ref.null func) (i32.const 1000)))
+        (br_if $again (i32.lt_u (table.size $table) (i32.const 50000))))";
+    for (table_elements_max, code, knob) in [
+        (60_000, "ok", None),
+        (5_000, "table-limit", Some("table-elements-max")),
+    ] {
+        let limits = Limits {
+            table_elements_max,
+            ..limits()
+        };
+        let component = with("(table $table 1 funcref)", grow);
+        let plugin = forge::load(&sandbox, component, limits).await;
+        let context = MappingContext::default();
+        let result = plugin
+            .map_batch(&context, Direction::LeftToRight, &forge::batch(1))
+            .await;
+        assert_eq!(ending(&result), (code.to_owned(), knob), "{result:?}");
+    }
+}
+
+/// Several memories in one module do not fit the pool, and are refused before anything runs; without a pool
+/// they are summed: each stays below the limit here, and all of them together do not.
+#[tokio::test]
+async fn a_second_memory_does_not_double_the_first() {
+    let sandbox = forge::sandbox(None);
+    let grow =
+        "(drop (memory.grow $second (i32.const 30))) (drop (memory.grow $third (i32.const 40)))";
+    let component = with("(memory $second 1) (memory $third 1)", grow);
+    let context = MappingContext::default();
+    let found = match sandbox.load(component, limits()).await {
+        Err(error) => error.code().to_owned(),
+        Ok(plugin) => {
+            let batch = forge::batch(1);
+            let result = plugin
+                .map_batch(&context, Direction::LeftToRight, &batch)
+                .await;
+            ending(&result).0
+        }
+    };
+    let expected = if sandbox.is_pooled() {
+        "compile-failed"
+    } else {
+        "memory-limit"
+    };
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
