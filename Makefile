@@ -31,10 +31,12 @@ test: ## every test, the kill loops and the end-to-end runs included
 
 soak: setup plugins ## kill loops for as long as asked (SECONDS=3600)
 	@$(CARGO) build --quiet -p tidegate-tests --bins; \
+	$(CARGO) build --quiet -p tidegate-store --examples; \
 	target/debug/tidegate-soak --seconds $(SECONDS)
 
 bench: ## what things cost, as a table and in target/bench (BENCH="sandbox mapping" for some)
 	@$(MAKE) --no-print-directory setup plugins PROFILE=release TIDEGATE=target/release/tidegate
+	@$(CARGO) build --quiet --release -p tidegate-store --examples
 	@$(CARGO) run --quiet --release -p tidegate-tests --bin tidegate-bench -- $(BENCH)
 
 lint: ## formatting, clippy

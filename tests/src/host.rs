@@ -44,11 +44,17 @@ impl Host {
     }
 
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// Starts it with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, String)]) -> Result<()> {
         let log = File::create(self.path("host.log"))?;
         let child = Command::new(built::program())
             .arg("run")
             .arg("--config")
             .arg(self.path("tidegate.toml"))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -56,6 +62,35 @@ impl Host {
             .context("starting the host")?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Waits until it ends by itself, and returns its exit code.
+    ///
+    /// # Errors
+    ///
+    /// When that takes longer than `patience`; then it is killed.
+    pub async fn ended(&mut self, patience: Duration) -> Result<Option<i32>> {
+        let mut child = self.child.take().context("no host was started")?;
+        let wait = async {
+            loop {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(status.code());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let ended = tokio::time::timeout(patience, wait).await;
+        if let Ok(ended) = ended {
+            return ended;
+        }
+        child.kill()?;
+        child.wait()?;
+        bail!("it did not end by itself; {}", self.story(&[]))
+    }
+
+    /// All that it has said since it was started.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("host.log")).unwrap_or_default()
     }
 
     fn data(&self) -> PathBuf {

@@ -50,6 +50,26 @@ pub mod built {
         program
     }
 
+    /// One of the store's own programs, `load` or `crash`, of the profile that this is built in.
+    ///
+    /// # Panics
+    ///
+    /// When it has not been built.
+    pub fn store_example(name: &str) -> PathBuf {
+        let (profile, flag) = if cfg!(debug_assertions) {
+            ("debug", "")
+        } else {
+            ("release", " --release")
+        };
+        let example = target().join(profile).join("examples").join(name);
+        assert!(
+            example.exists(),
+            "{} is missing; `cargo build{flag} -p tidegate-store --examples` builds it",
+            example.display()
+        );
+        example
+    }
+
     /// The folder of the built plugins, which holds at least those named.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use serde_json::Value;
 #[test]
 fn every_bench_leaves_its_figures() {
     let out = tempfile::tempdir().expect("a folder");
-    let benches = ["sandbox"];
+    let benches = ["sandbox", "store"];
     let run = Command::new(env!("CARGO_BIN_EXE_tidegate-bench"))
         .args(["--quick", "--out"])
         .arg(out.path())
@@ -29,22 +29,25 @@ fn every_bench_leaves_its_figures() {
             (&told["bench"], &told["quick"]),
             (&name.into(), &true.into())
         );
-        let mut medians = Vec::new();
-        spreads(&told["figures"], &mut medians);
-        assert!(!medians.is_empty(), "{text}");
-        assert!(medians.iter().all(|median| *median > 0.0), "{text}");
+        let mut measured = Vec::new();
+        collect(&told["figures"], &mut measured);
+        assert!(!measured.is_empty(), "{text}");
+        assert!(measured.iter().all(|figure| *figure > 0.0), "{text}");
     }
 }
 
-/// The medians of all that was raced, wherever the bench puts them.
-fn spreads(figures: &Value, medians: &mut Vec<f64>) {
-    let Some(fields) = figures.as_object() else {
-        return;
-    };
-    for (name, value) in fields {
-        if name == "median_us" {
-            medians.extend(value.as_f64());
+/// The medians of all that was raced and the rates of all that was loaded, wherever the bench puts them.
+fn collect(figures: &Value, measured: &mut Vec<f64>) {
+    match figures {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, measured)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "median_us" || name.ends_with("_per_second") {
+                    measured.extend(value.as_f64());
+                }
+                collect(value, measured);
+            }
         }
-        spreads(value, medians);
+        _ => {}
     }
 }

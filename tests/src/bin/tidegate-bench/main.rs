@@ -10,6 +10,7 @@ mod race;
 mod report;
 mod sandbox;
 mod scene;
+mod store;
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,11 +21,18 @@ use clap::Parser;
 use report::{Bench, Scale, Told};
 
 /// In the order in which they run.
-const BENCHES: &[Bench] = &[Bench {
-    name: "sandbox",
-    about: "a call of a plugin, in an instance of its own",
-    run: sandbox::run,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "sandbox",
+        about: "a call of a plugin, in an instance of its own",
+        run: sandbox::run,
+    },
+    Bench {
+        name: "store",
+        about: "half a million links with shadows and index, on each engine",
+        run: store::run,
+    },
+];
 
 /// Measures, and writes target/bench/NAME.json.
 #[derive(Debug, Parser)]
