@@ -37,6 +37,7 @@ soak: setup plugins ## kill loops for as long as asked (SECONDS=3600)
 bench: ## what things cost, as a table and in target/bench (BENCH="sandbox mapping" for some)
 	@$(MAKE) --no-print-directory setup plugins PROFILE=release TIDEGATE=target/release/tidegate
 	@$(CARGO) build --quiet --release -p tidegate-store --examples
+	@target/release/tidegate plugin build tests/plugins/json-map --out target/plugins/json-map.wasm
 	@$(CARGO) run --quiet --release -p tidegate-tests --bin tidegate-bench -- $(BENCH)
 
 lint: ## formatting, clippy

@@ -1,6 +1,7 @@
 //! What the tests of the whole share.
 
 pub mod host;
+pub mod native;
 
 /// Where `make` puts what the tests run.
 pub mod built {

@@ -1,14 +1,30 @@
 //! The benches run and say what they measured. How long anything took is nobody's business here.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tidegate_sandbox::{BuildOptions, build_plugin};
+
+/// Only benches use it, so `make test` builds it here.
+fn built(plugin: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let options = BuildOptions {
+        folder: root.join("tests/plugins").join(plugin),
+        out: Some(root.join(format!("target/plugins/{plugin}.wasm"))),
+        force: false,
+    };
+    if let Err(error) = build_plugin(&options, &|line| eprintln!("{line}")) {
+        panic!("{plugin}: {error}");
+    }
+}
 
 #[test]
 fn every_bench_leaves_its_figures() {
     let out = tempfile::tempdir().expect("a folder");
-    let benches = ["sandbox", "store"];
+    built("json-map");
+    let benches = ["sandbox", "mapping", "store"];
     let run = Command::new(env!("CARGO_BIN_EXE_tidegate-bench"))
         .args(["--quick", "--out"])
         .arg(out.path())

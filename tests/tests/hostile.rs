@@ -161,7 +161,7 @@ impl Caller {
                 .map_batch(
                     &self.mapping_context(),
                     Direction::LeftToRight,
-                    &names(&["Ada", "Mallory", "Zoë"]),
+                    names(&["Ada", "Mallory", "Zoë"]),
                 )
                 .await
                 .map(drop),

@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tidegate_core::batch::{Batch, Cell, Column, DataType, Packed, Values};
+use tidegate_core::batch::{Batch, Cell, Column, DataType};
 use tidegate_core::plugin::{Direction, FieldType, Mapped, MappingContext};
 use tidegate_plugin_field_map::FieldMap;
 use tidegate_sandbox::{BuildOptions, Limits, Plugin, Sandbox, Settings, build_plugin, inspect};
 use tidegate_sdk::Mapping;
+use tidegate_tests::native;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -143,14 +144,14 @@ async fn field_map_is_the_same_inside_and_outside_the_sandbox() {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let batch = messy(&mut random, 300);
     let mapped = plugin
-        .map_batch(&context, Direction::LeftToRight, &batch)
+        .map_batch(&context, Direction::LeftToRight, batch.clone())
         .await
         .expect("a mapped batch");
     let native = natively(&context, Direction::LeftToRight, &batch);
     assert_eq!(mapped, native, "seed {seed}");
     assert!(!mapped.errors.is_empty(), "messy rows have errors");
     let back = plugin
-        .map_batch(&context, Direction::RightToLeft, &mapped.batch)
+        .map_batch(&context, Direction::RightToLeft, mapped.batch.clone())
         .await
         .expect("a mapped batch");
     assert_eq!(
@@ -219,93 +220,12 @@ fn messy(random: &mut ChaCha8Rng, rows: usize) -> Batch {
 }
 
 fn natively(context: &MappingContext, direction: Direction, batch: &Batch) -> Mapped {
-    let native_context = tidegate_sdk::MappingContext {
-        config: context.config.clone(),
-        left: context.left.iter().map(native_field).collect(),
-        right: context.right.iter().map(native_field).collect(),
-    };
-    let direction = match direction {
-        Direction::LeftToRight => tidegate_sdk::Direction::LeftToRight,
-        Direction::RightToLeft => tidegate_sdk::Direction::RightToLeft,
-    };
-    let native_batch = tidegate_sdk::Batch {
-        rows: batch.rows as u32,
-        columns: batch.columns.iter().map(native_column).collect(),
-    };
-    let mapped = FieldMap::map_batch(&native_context, direction, native_batch).expect("mapped");
-    Mapped {
-        batch: Batch {
-            rows: mapped.batch.rows as usize,
-            columns: mapped.batch.columns.into_iter().map(host_column).collect(),
-        },
-        errors: mapped
-            .errors
-            .into_iter()
-            .map(|error| tidegate_core::plugin::RowError {
-                row: error.row,
-                field: error.field,
-                rule: error.rule,
-                code: error.code,
-                message: error.message,
-            })
-            .collect(),
-    }
-}
-
-fn native_field(field: &FieldType) -> tidegate_sdk::FieldType {
-    tidegate_sdk::FieldType {
-        name: field.name.clone(),
-        data_type: tidegate_sdk::DataType::from_name(&field.data_type.to_string()).expect("a type"),
-        nullable: field.nullable,
-        length_max: field.length_max,
-        scale: field.scale,
-    }
-}
-
-fn native_column(column: &Column) -> tidegate_sdk::Column {
-    use tidegate_sdk::Values as Native;
-    let packed = |packed: &Packed| tidegate_sdk::Packed {
-        bytes: packed.bytes.clone(),
-        ends: packed.ends.clone(),
-    };
-    tidegate_sdk::Column {
-        name: column.name.clone(),
-        states: column.states.clone(),
-        values: match &column.values {
-            Values::Boolean(values) => Native::Boolean(values.clone()),
-            Values::Integer(values) => Native::Integer(values.clone()),
-            Values::Float(values) => Native::Float(values.clone()),
-            Values::Timestamp(values) => Native::Timestamp(values.clone()),
-            Values::Date(values) => Native::Date(values.clone()),
-            Values::Decimal(values) => Native::Decimal(packed(values)),
-            Values::Text(values) => Native::Text(packed(values)),
-            Values::Bytes(values) => Native::Bytes(packed(values)),
-            Values::Json(values) => Native::Json(packed(values)),
-        },
-    }
-}
-
-fn host_column(column: tidegate_sdk::Column) -> Column {
-    use tidegate_sdk::Values as Native;
-    let packed = |packed: tidegate_sdk::Packed| Packed {
-        bytes: packed.bytes,
-        ends: packed.ends,
-    };
-    Column {
-        name: column.name,
-        states: column.states,
-        values: match column.values {
-            Native::Boolean(values) => Values::Boolean(values),
-            Native::Integer(values) => Values::Integer(values),
-            Native::Float(values) => Values::Float(values),
-            Native::Timestamp(values) => Values::Timestamp(values),
-            Native::Date(values) => Values::Date(values),
-            Native::Decimal(values) => Values::Decimal(packed(values)),
-            Native::Text(values) => Values::Text(packed(values)),
-            Native::Bytes(values) => Values::Bytes(packed(values)),
-            Native::Json(values) => Values::Json(packed(values)),
-        },
-    }
+    let mapped = FieldMap::map_batch(
+        &native::context(context),
+        native::direction(direction),
+        native::batch(batch),
+    );
+    native::back(mapped.expect("mapped"))
 }
 
 /// A second language keeps the interface honest.
@@ -344,7 +264,7 @@ async fn a_mapping_in_python_runs_in_the_sandbox() {
         ],
     };
     let mapped = plugin
-        .map_batch(&context, Direction::LeftToRight, &batch)
+        .map_batch(&context, Direction::LeftToRight, batch.clone())
         .await
         .expect("a mapped batch");
     let cells =
@@ -436,12 +356,12 @@ async fn the_templates_build_and_run() {
             )],
         };
         let there = plugin
-            .map_batch(&context, Direction::LeftToRight, &batch)
+            .map_batch(&context, Direction::LeftToRight, batch.clone())
             .await
             .expect("a mapped batch");
         assert_eq!(there.batch.cell(0, "A"), Cell::Text(expected), "{folder}");
         let back = plugin
-            .map_batch(&context, Direction::RightToLeft, &there.batch)
+            .map_batch(&context, Direction::RightToLeft, there.batch.clone())
             .await
             .expect("a mapped batch");
         assert_eq!(back.batch, batch, "{folder}");

@@ -342,6 +342,12 @@ impl Plugin {
         .await
     }
 
+    /// Starts an instance and lets it go: what every call costs at least.
+    pub async fn instantiate(&self) -> Result<(), CallError> {
+        let idle = async |session: Session| (session, Ok(()));
+        self.run("instantiate", None, 0, idle).await
+    }
+
     pub async fn describe(&self, ctx: &MappingContext) -> Result<Vec<Rule>, CallError> {
         self.watched(async {
             let answer: Result<Vec<Rule>, Fault> =
@@ -358,11 +364,11 @@ impl Plugin {
         &self,
         ctx: &MappingContext,
         direction: Direction,
-        batch: &Batch,
+        batch: Batch,
     ) -> Result<Mapped, CallError> {
         self.watched(async {
             let rows = batch.rows;
-            let batch: crate::bindings::records::Batch = batch.clone().convert();
+            let batch: crate::bindings::records::Batch = batch.convert();
             let answer: Result<Mapped, Fault> =
                 mapping_call!(self, "map-batch", ctx, |guest, store, context| guest
                     .call_map_batch(store, &context, direction.convert(), &batch));

@@ -17,21 +17,27 @@ const FLOAT_EXACT_MAX: i64 = 1 << 53;
 pub(crate) struct Spelling {
     /// Of dates and timestamps, as for strftime.
     pub(crate) format: Option<String>,
-    pub(crate) point: String,
+    pub(crate) point: Cow<'static, str>,
     pub(crate) thousands: Option<String>,
     /// Words for true and false; the first of each is written.
-    pub(crate) yes: Vec<String>,
-    pub(crate) no: Vec<String>,
+    pub(crate) yes: Words,
+    pub(crate) no: Words,
 }
+
+/// Borrowed where the config says nothing: there is one for each side of each rule, in every call.
+type Words = Cow<'static, [Cow<'static, str>]>;
+
+const YES: &[Cow<'static, str>] = &[Cow::Borrowed("true")];
+const NO: &[Cow<'static, str>] = &[Cow::Borrowed("false")];
 
 impl Default for Spelling {
     fn default() -> Self {
         Self {
             format: None,
-            point: ".".to_owned(),
+            point: ".".into(),
             thousands: None,
-            yes: vec!["true".to_owned()],
-            no: vec!["false".to_owned()],
+            yes: YES.into(),
+            no: NO.into(),
         }
     }
 }
@@ -91,7 +97,7 @@ impl Aim {
     }
 
     fn boolean(&self, item: &Item<'_>) -> Result<bool, Trouble> {
-        let is_one_of = |words: &[String], text: &str| {
+        let is_one_of = |words: &[Cow<'static, str>], text: &str| {
             let text = text.trim().to_lowercase();
             words.iter().any(|word| word.to_lowercase() == text)
         };
@@ -189,8 +195,8 @@ pub(crate) fn text<'a>(item: &'a Item<'_>, spelling: &Spelling) -> Result<Cow<'a
     Ok(match item {
         Item::Null => "".into(),
         Item::Text(text) => text.as_ref().into(),
-        Item::Boolean(true) => spelling.yes.first().cloned().unwrap_or_default().into(),
-        Item::Boolean(false) => spelling.no.first().cloned().unwrap_or_default().into(),
+        Item::Boolean(true) => spelling.yes.first().cloned().unwrap_or_default(),
+        Item::Boolean(false) => spelling.no.first().cloned().unwrap_or_default(),
         Item::Integer(value) => numeral(&value.to_string()).into(),
         Item::Float(value) => numeral(&value.to_string()).into(),
         Item::Decimal(value) => numeral(value).into(),

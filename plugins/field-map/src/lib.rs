@@ -37,8 +37,10 @@ impl Mapping for FieldMap {
         direction: Direction,
         batch: Batch,
     ) -> Result<Mapped, Fault> {
-        Ok(run::run(&meant::Plan::read(context)?, direction, batch))
+        let plan = meant::Plan::read_for(context, &[direction])?;
+        Ok(run::run(&plan, direction, batch))
     }
 }
 
+#[cfg(feature = "component")]
 tidegate_sdk::export_mapping!(FieldMap);

@@ -44,8 +44,13 @@ pub(crate) enum Work {
 impl Plan {
     /// Reads the config. The fault lists every mistake, one a line, each with its place.
     pub(crate) fn read(context: &MappingContext) -> Result<Self, Fault> {
+        Self::read_for(context, &[Direction::LeftToRight, Direction::RightToLeft])
+    }
+
+    /// Reads as much of the config as these directions need, with the mistakes that show in them.
+    pub(crate) fn read_for(context: &MappingContext, asked: &[Direction]) -> Result<Self, Fault> {
         let mut mistakes = Vec::new();
-        let plan = check::plan(context, &mut mistakes);
+        let plan = check::plan(context, asked, &mut mistakes);
         if mistakes.is_empty() {
             Ok(plan)
         } else {

@@ -1,15 +1,20 @@
 //! The config as its author wrote it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Config {
+pub(crate) struct Config<'a> {
     /// Read one by one, so that a mistake in one rule does not hide those in the next.
-    pub(crate) rules: Vec<Json>,
+    #[serde(borrow)]
+    pub(crate) rules: Vec<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,13 +46,42 @@ pub(crate) struct Rule {
 }
 
 /// Nothing, one field, or several.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Names {
     #[default]
     None,
     One(String),
     Several(Vec<String>),
+}
+
+/// By hand, since each rule has two of them: a derived enum without tags words an error for every case that it tries
+/// in vain.
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl<'de> Visitor<'de> for Written {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name, or a list of names")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Names, E> {
+                Ok(Names::None)
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names::One(name.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Names, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(names)).map(Names::Several)
+            }
+        }
+
+        deserializer.deserialize_any(Written)
+    }
 }
 
 impl Names {

@@ -278,7 +278,7 @@ impl Round {
         let batch = running.model.batch(source, &rows);
         let mapped = running
             .mapping
-            .map_batch(&running.mapping_context, source.outward(), &batch)
+            .map_batch(&running.mapping_context, source.outward(), batch)
             .await?;
         let target = source.other();
         let columns = running.model.columns(target, &mapped.batch);

@@ -27,7 +27,7 @@ async fn works(folder: &Path) {
     let batch = forge::batch(2);
     let context = MappingContext::default();
     let mapped = plugin
-        .map_batch(&context, Direction::LeftToRight, &batch)
+        .map_batch(&context, Direction::LeftToRight, batch.clone())
         .await;
     assert_eq!(mapped.unwrap().batch, batch);
 }

@@ -48,9 +48,18 @@ async fn a_mapping_that_misbehaves_loses_its_call_and_nothing_else() {
         (local.set $count (i32.add (local.get $count) (i32.const 1)))
         (br_if $again (i32.lt_u (local.get $count) (i32.const 100000))))";
     let twice = "(if (global.get $called) (then unreachable)) (global.set $called (i32.const 1))";
+    // In low pages and in grown ones, and in more of them than stay mapped between calls.
+    let marks = "(drop (memory.grow (i32.const 40)))
+        (local.set $count (i32.const 12192))
+        (loop $again
+            (if (i32.load8_u (local.get $count)) (then unreachable))
+            (i32.store8 (local.get $count) (i32.const 1))
+            (local.set $count (i32.add (local.get $count) (i32.const 8192)))
+            (br_if $again (i32.lt_u (local.get $count) (i32.mul (memory.size) (i32.const 65536)))))";
     let cases: &[(&str, String, &str, Option<&str>)] = &[
         ("behaves", ECHO.to_owned(), "ok", None),
         ("keeps state", format!("{twice}{ECHO}"), "ok", None),
+        ("keeps memory", format!("{marks}{ECHO}"), "ok", None),
         ("floods the log", format!("{flood}{ECHO}"), "ok", None),
         ("never ends", "(loop $again (br $again)) unreachable".into(), "cpu-limit", Some("cpu-ms-max")),
         (
@@ -81,7 +90,7 @@ async fn a_mapping_that_misbehaves_loses_its_call_and_nothing_else() {
         let plugin = forge::load(&sandbox, forge::mapping(body), limits()).await;
         for _ in 0..2 {
             let result = plugin
-                .map_batch(&context, Direction::LeftToRight, &batch)
+                .map_batch(&context, Direction::LeftToRight, batch.clone())
                 .await;
             assert_eq!(
                 ending(&result),
@@ -89,7 +98,7 @@ async fn a_mapping_that_misbehaves_loses_its_call_and_nothing_else() {
                 "{name}: {result:?}"
             );
             let other = good
-                .map_batch(&context, Direction::LeftToRight, &batch)
+                .map_batch(&context, Direction::LeftToRight, batch.clone())
                 .await;
             assert_eq!(
                 other.map(|mapped| mapped.batch),
@@ -125,7 +134,7 @@ async fn tables_are_counted() {
         let plugin = forge::load(&sandbox, component, limits).await;
         let context = MappingContext::default();
         let result = plugin
-            .map_batch(&context, Direction::LeftToRight, &forge::batch(1))
+            .map_batch(&context, Direction::LeftToRight, forge::batch(1))
             .await;
         assert_eq!(ending(&result), (code.to_owned(), knob), "{result:?}");
     }
@@ -145,7 +154,7 @@ async fn a_second_memory_does_not_double_the_first() {
         Ok(plugin) => {
             let batch = forge::batch(1);
             let result = plugin
-                .map_batch(&context, Direction::LeftToRight, &batch)
+                .map_batch(&context, Direction::LeftToRight, batch.clone())
                 .await;
             ending(&result).0
         }
@@ -168,11 +177,11 @@ async fn an_answer_longer_than_allowed_names_its_knob() {
     let plugin = forge::load(&sandbox, forge::mapping(ECHO), limits).await;
     let context = MappingContext::default();
     let small = plugin
-        .map_batch(&context, Direction::LeftToRight, &forge::batch(10))
+        .map_batch(&context, Direction::LeftToRight, forge::batch(10))
         .await;
     assert_eq!(ending(&small), ("ok".to_owned(), None));
     let large = plugin
-        .map_batch(&context, Direction::LeftToRight, &forge::batch(1_000))
+        .map_batch(&context, Direction::LeftToRight, forge::batch(1_000))
         .await;
     assert_eq!(
         ending(&large),
@@ -361,7 +370,7 @@ async fn more_calls_than_instances_wait_their_turn() {
             let batch = forge::batch(rows);
             let context = MappingContext::default();
             let mapped = plugin
-                .map_batch(&context, Direction::LeftToRight, &batch)
+                .map_batch(&context, Direction::LeftToRight, batch.clone())
                 .await;
             assert_eq!(mapped.map(|mapped| mapped.batch), Ok(batch));
         })

@@ -332,7 +332,7 @@ async fn a_runtime_may_bring_its_baggage() {
     let plugin = forge::load(&sandbox, component, Limits::default()).await;
     let context = MappingContext::default();
     let mapped = plugin
-        .map_batch(&context, Direction::LeftToRight, &forge::batch(2))
+        .map_batch(&context, Direction::LeftToRight, forge::batch(2))
         .await;
     assert_eq!(mapped.unwrap().batch, forge::batch(2));
 }

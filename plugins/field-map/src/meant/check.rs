@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tidegate_sdk::{Direction, MappingContext};
 
 use super::draft::Draft;
 use super::{Ledger, Plan};
 use crate::written::{Config, Rule, Ways};
 
-pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan {
+/// With the routes of the directions that are asked for. A mistake that only the other direction has is not seen.
+pub(super) fn plan(
+    context: &MappingContext,
+    asked: &[Direction],
+    mistakes: &mut Vec<String>,
+) -> Plan {
     let mut plan = Plan::default();
     let config: Config = match serde_json::from_str(&context.config) {
         Ok(config) => config,
@@ -24,8 +30,8 @@ pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan
             place: place.clone(),
             mistakes,
         };
-        match Rule::deserialize(json) {
-            Ok(rule) => add(&mut plan, context, &rule, &mut ledger),
+        match read_rule(json) {
+            Ok(rule) => add(&mut plan, context, asked, &rule, &mut ledger),
             Err(error) => ledger.at("", error),
         }
     }
@@ -38,7 +44,20 @@ pub(super) fn plan(context: &MappingContext, mistakes: &mut Vec<String>) -> Plan
     plan
 }
 
-fn add(plan: &mut Plan, context: &MappingContext, rule: &Rule, ledger: &mut Ledger<'_>) {
+/// Straight from the text, as it is read in every call. Only what fails is read again as a tree, whose mistakes are
+/// worded without positions in the text.
+fn read_rule(json: &RawValue) -> serde_json::Result<Rule> {
+    serde_json::from_str(json.get())
+        .or_else(|_| Rule::deserialize(serde_json::from_str::<serde_json::Value>(json.get())?))
+}
+
+fn add(
+    plan: &mut Plan,
+    context: &MappingContext,
+    asked: &[Direction],
+    rule: &Rule,
+    ledger: &mut Ledger<'_>,
+) {
     if !is_whole(rule, ledger) {
         return;
     }
@@ -49,12 +68,15 @@ fn add(plan: &mut Plan, context: &MappingContext, rule: &Rule, ledger: &mut Ledg
         Some(Ways::RightToLeft) => &[Direction::RightToLeft],
     };
     let both_ways = directions.len() == 2;
-    for direction in directions {
+    // Both directions look at both ends; the first of them complains.
+    let mut complains = true;
+    for direction in directions.iter().filter(|run| asked.contains(run)) {
         let draft = Draft {
             rule,
             context,
             direction: *direction,
             both_ways,
+            complains: std::mem::take(&mut complains),
         };
         if let Some(route) = draft.route(ledger) {
             plan.routes_mut(*direction).push(route);

@@ -21,6 +21,8 @@ pub(super) struct Draft<'a> {
     pub(super) context: &'a MappingContext,
     pub(super) direction: Direction,
     pub(super) both_ways: bool,
+    /// Whether this direction speaks of the mistakes that the other would find too.
+    pub(super) complains: bool,
 }
 
 /// A side of the rule as this direction sees it.
@@ -72,8 +74,7 @@ impl<'a> Draft<'a> {
     pub(super) fn route(&self, ledger: &mut Ledger<'_>) -> Option<Route> {
         let (source, target) = self.ends();
         let before = ledger.mistakes.len();
-        // Both directions look at both ends; one of them is enough to complain.
-        if self.direction == Direction::LeftToRight || !self.both_ways {
+        if self.complains {
             for end in [&source, &target] {
                 unknown_fields(end, ledger);
             }
@@ -123,11 +124,11 @@ impl<'a> Draft<'a> {
             ..Spelling::default()
         };
         if let Some(point) = &self.rule.point {
-            spelling.point.clone_from(point);
+            spelling.point = point.clone().into();
         }
         if let Some(words) = &self.rule.boolean {
-            spelling.yes.clone_from(&words.yes);
-            spelling.no.clone_from(&words.no);
+            spelling.yes = words.yes.iter().cloned().map(Into::into).collect();
+            spelling.no = words.no.iter().cloned().map(Into::into).collect();
         }
         spelling
     }
@@ -176,7 +177,7 @@ impl<'a> Draft<'a> {
         let written = self.rule.table.as_ref()?;
         let unlisted = self.rule.unlisted.unwrap_or_default();
         if self.both_ways && unlisted == Unlisted::Keep {
-            if self.direction == Direction::LeftToRight {
+            if self.complains {
                 ledger.at(
                     "unlisted",
                     "\"keep\" can't be undone; give the rule one direction",
@@ -187,7 +188,7 @@ impl<'a> Draft<'a> {
         let mut entries = BTreeMap::new();
         for (left, right) in written {
             let Some(right) = Item::from_config(right) else {
-                if self.direction == Direction::LeftToRight || !self.both_ways {
+                if self.complains {
                     ledger.at(
                         "table",
                         format_args!("`{left}` must become a text, number or boolean"),

@@ -6,6 +6,7 @@
 //!
 //! Absent: judgements. Tests never assert on time, and a figure over its aim is still only a figure.
 
+mod mapping;
 mod race;
 mod report;
 mod sandbox;
@@ -20,12 +21,21 @@ use clap::Parser;
 
 use report::{Bench, Scale, Told};
 
+/// The host's own, so that what is measured here is what runs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// In the order in which they run.
 const BENCHES: &[Bench] = &[
     Bench {
         name: "sandbox",
         about: "a call of a plugin, in an instance of its own",
         run: sandbox::run,
+    },
+    Bench {
+        name: "mapping",
+        about: "batches of 20 columns through field-map",
+        run: mapping::run,
     },
     Bench {
         name: "store",

@@ -17,6 +17,8 @@ use crate::scene::Scene;
 struct Cost {
     /// The same function of the same plugin, compiled into this program.
     native_call: Spread,
+    /// An instance is made, and let go.
+    instance: Spread,
     /// `describe` of a mapping without rules, each in a fresh instance.
     instance_and_call: Spread,
     /// Whether instances came from a pool.
@@ -28,6 +30,7 @@ impl Figures for Cost {
         vec![
             Group::new("describe of a mapping without rules")
                 .line("native", self.native_call.median_us, "us")
+                .line("fresh instance", self.instance.median_us, "us")
                 .line(
                     "fresh instance + call",
                     self.instance_and_call.median_us,
@@ -55,12 +58,13 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
         rounds: scale.pick(31, 3),
         slice: Duration::from_millis(scale.pick(40, 2)),
     };
-    let [native_call, instance_and_call] = course.race([
+    let [native_call, instance, instance_and_call] = course.race([
         Contender::new(|| {
             let rules = FieldMap::describe(black_box(&native_context));
             ensure!(black_box(rules).is_ok_and(|rules| rules.is_empty()));
             Ok(())
         }),
+        Contender::new(|| Ok(scene.runtime.block_on(plugin.instantiate())?)),
         Contender::new(|| {
             let rules = scene.runtime.block_on(plugin.describe(black_box(&context)));
             ensure!(rules?.is_empty());
@@ -69,6 +73,7 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
     ])?;
     Outcome::new(&Cost {
         native_call,
+        instance,
         instance_and_call,
         is_pooled: scene.sandbox.is_pooled(),
     })
