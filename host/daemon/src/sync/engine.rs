@@ -106,6 +106,11 @@ pub(super) enum Event {
         halted: bool,
         wait_ms: u64,
     },
+    /// A plugin failed on one record alone, which is tried again before it is blamed.
+    Crashed {
+        sync: usize,
+        reason: Reason,
+    },
     PullFailed {
         sync: usize,
         side: Side,
@@ -355,6 +360,10 @@ impl Engine {
                     reason,
                     person: halted,
                 });
+            }
+            Event::Crashed { sync, reason } => {
+                tracing::debug!(sync = %self.syncs[sync].running.model.spec.name, code = %reason.code, "{}", reason.message);
+                self.syncs[sync].tally.trouble(&reason);
             }
             Event::PullFailed { sync, side, reason } => {
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);

@@ -171,7 +171,7 @@ impl Round {
                 Decision::Forget => settled.push((item.id, Settling::Forget { generation })),
                 Decision::Detach => settled.push((item.id, detached(&item.entry))),
                 Decision::Dead(reason) => {
-                    settled.push((item.id, buried(&item, generation, reason, self)))
+                    settled.push((item.id, self.buried(&item, generation, reason).await));
                 }
             }
         }
@@ -539,10 +539,8 @@ impl Round {
             }
             CallVerdict::Bisect => {
                 for (id, write) in unsent {
-                    settled.push((
-                        id,
-                        self.blamed(write, attempts.get(&id).copied().unwrap_or(0), error),
-                    ));
+                    let attempts = attempts.get(&id).copied().unwrap_or(0);
+                    settled.push((id, self.blamed(write, attempts, error).await));
                 }
                 Vec::new()
             }
@@ -576,13 +574,30 @@ impl Round {
 
     /// A row that is alone with a failure: a refusal is final, a crash is tried a few times, since the
     /// plugin itself may be at fault.
-    fn blamed(&self, write: Write, attempts: u32, error: &CallError) -> Settling {
+    async fn blamed(&self, write: Write, attempts: u32, error: &CallError) -> Settling {
+        let reason = failure::reason(error, Some(write.target));
         if matches!(error, CallError::Fault(_)) || attempts >= ATTEMPTS_MAX {
             return Settling::Dead {
                 generation: write.generation,
-                reason: failure::reason(error, Some(write.target)),
+                reason,
             };
         }
+        self.crashed(attempts, reason).await
+    }
+
+    /// A row that the mapping can't map dies at once; a mapping that crashes on everything is tried again
+    /// first.
+    async fn buried(&self, item: &Item, generation: u32, reason: Reason) -> Settling {
+        if item.plugin_fails && item.entry.attempts < ATTEMPTS_MAX {
+            return self.crashed(item.entry.attempts, reason).await;
+        }
+        Settling::Dead { generation, reason }
+    }
+
+    /// Comes back to the record later; meanwhile the status says why.
+    async fn crashed(&self, attempts: u32, reason: Reason) -> Settling {
+        let sync = self.running.index;
+        self.host.send(Event::Crashed { sync, reason }).await;
         Settling::Postponed {
             wait_ms: backoff_ms(attempts, self.host.random()),
             counts: true,
@@ -714,17 +729,6 @@ fn detached(entry: &Entry) -> Settling {
         Side::Left
     };
     Settling::Detach { side }
-}
-
-/// A row that the mapping can't map dies at once; a mapping that crashes on everything is tried again first.
-fn buried(item: &Item, generation: u32, reason: Reason, round: &Round) -> Settling {
-    if item.plugin_fails && item.entry.attempts < ATTEMPTS_MAX {
-        return Settling::Postponed {
-            wait_ms: backoff_ms(item.entry.attempts, round.host.random()),
-            counts: true,
-        };
-    }
-    Settling::Dead { generation, reason }
 }
 
 fn after_by_id<'a>(model: &Model, side: Side, after: &'a [ChangeSet]) -> HashMap<&'a str, Fields> {
