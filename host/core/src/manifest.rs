@@ -204,6 +204,9 @@ fn default_page_rows() -> u32 {
     2_000
 }
 
+/// What is longer is a mistake: nothing that is used would ever come back.
+pub(crate) const WINDOW_MAX: std::time::Duration = std::time::Duration::from_secs(366 * 86_400);
+
 /// A budget of the vendor's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -216,6 +219,9 @@ pub struct Pool {
     /// What a request draws.
     #[serde(default)]
     pub cost: Cost,
+    /// Where requests differ in what they draw: the first that fits decides, else `cost`.
+    #[serde(default)]
+    pub costs: Vec<CostRule>,
     /// Which requests draw; all when empty. One match suffices.
     #[serde(default)]
     pub requests: Vec<RequestMatch>,
@@ -225,6 +231,18 @@ pub struct Pool {
     /// Where the figure comes from.
     #[serde(default)]
     pub source: String,
+}
+
+impl Pool {
+    /// The most that the cheapest request of any one rule draws: the limit has to hold that much, or such a
+    /// request waits for ever. Time is not named by requests.
+    pub fn dearest(&self) -> u64 {
+        let ruled = self.costs.iter().map(|rule| rule.cost.least()).max();
+        match self.window {
+            Window::ExecutionTime(_) => 1,
+            _ => self.cost.least().max(ruled.unwrap_or_default()),
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -276,12 +294,30 @@ pub enum Cost {
     Rows { rows: u32, units: u32 },
 }
 
+impl Cost {
+    /// The least that such a request can draw.
+    pub fn least(&self) -> u64 {
+        match self {
+            Self::Request(units) | Self::Rows { units, .. } => u64::from(*units),
+        }
+    }
+}
+
 impl Default for Cost {
     fn default() -> Self {
         Self::Request(1)
     }
 }
 
+/// What some requests draw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CostRule {
+    pub when: RequestMatch,
+    pub cost: Cost,
+}
+
+/// Requests told by how they look. All that is given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RequestMatch {
@@ -291,6 +327,12 @@ pub struct RequestMatch {
     pub path_prefix: Option<String>,
     #[serde(default)]
     pub path_contains: Option<String>,
+    /// The whole path; `*` stands for any one segment, as in `/api/v2/*/*`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Requests that carry so many rows or more.
+    #[serde(default)]
+    pub rows_min: Option<u32>,
 }
 
 /// How an answer tells the use of a pool.

@@ -5,18 +5,47 @@
 //! arguments.
 //!
 //! In reading order:
-//! - [`ledger`]: units counted in a window, exact over any window
-//! - [`pool`]: one budget of the vendor's, with what is used, reserved, reported and parked
+//! - [`cost`]: what a request draws, by the manifest's rules
+//! - [`identity`]: whose budget a pool is
+//! - `pool`: one budget of the vendor's: whether units can be had, and if not, when
+//!   - [`ledger`]: units counted in a window, exact over any window
+//!   - `calendar`: days as a zone has them
+//!   - `measure`: what a pool counts, and over which time
+//!   - `flight`: requests without an answer yet
+//!   - `others`: what other applications use of it
+//!   - `park`: after the vendor said stop
+//!   - `reserve`: what a lane leaves for those above
+//!   - `spread`: units handed out evenly
+//! - `timing`: how long requests take, and when one has counted
 //! - [`report`]: what an answer's headers say of a pool
-//! - [`pacer`]: all pools of an endpoint, and who waits for them
+//! - [`count`]: what comes of a permit in a pool
+//! - `turns`: whose turn it is among the syncs of a lane
+//! - `line`: who waits, and in which order
+//! - [`pacer`]: all pools, and who waits for them
 
+mod calendar;
+pub mod cost;
+pub mod count;
+mod flight;
+pub mod identity;
 pub mod ledger;
+mod line;
+mod measure;
+mod others;
 pub mod pacer;
-pub mod pool;
+mod park;
+mod pool;
 pub mod report;
+mod reserve;
+mod spread;
+mod timing;
+mod turns;
 
-pub use pacer::{Draws, Ended, Impossible, Pacer, Settings, Shape, Ticket, UnknownPool};
-pub use pool::{PoolCounts, PoolFigures, Throttled};
+pub use cost::{Draws, Shape};
+pub use count::{PoolCounts, PoolFigures};
+pub use identity::{Identity, PoolKey};
+pub use pacer::{Pacer, Seat, Ticket};
+pub use park::Throttled;
 pub use report::Report;
 
 use std::sync::Arc;
@@ -46,6 +75,63 @@ pub struct PoolOverride {
     pub share: f64,
 }
 
+impl Default for PoolOverride {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            share: 1.0,
+        }
+    }
+}
+
+/// How lanes share a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Thousandths of a pool that the normal lane leaves for the critical one, at most.
+    pub normal_leaves_permille: u32,
+    /// Thousandths of a pool that backfill leaves for the others, at most.
+    pub backfill_leaves_permille: u32,
+    /// Who has waited so long gets a turn among the more urgent ones.
+    pub promote_after_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            normal_leaves_permille: 50,
+            backfill_leaves_permille: 200,
+            promote_after_ms: 3_000,
+        }
+    }
+}
+
+/// How a request with a permit ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// With an answer, and what it says of pools.
+    Answered(Vec<Report>),
+    /// The vendor says that a pool is spent.
+    Throttled(Throttled),
+    /// Nothing reached the vendor: the units are free again.
+    Unsent,
+    /// It left, and nothing was heard.
+    Lost,
+}
+
+/// A request names a pool that the manifest does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no pool called {0}")]
+pub struct UnknownPool(pub String);
+
+/// A request that could never pass.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request draws {units} units of pool {pool}, of which its lane may use {most}")]
+pub struct Impossible {
+    pub pool: Arc<str>,
+    pub units: u64,
+    pub most: u64,
+}
+
 /// Why pools can't be made of a manifest and its overrides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
@@ -57,6 +143,16 @@ pub enum PoolError {
     Share(String),
     #[error("pool {0}: nothing is left of its limit")]
     Empty(String),
+    #[error(
+        "pool {pool}: a request that draws {units} would never pass what is left of its limit, {limit}"
+    )]
+    Dear {
+        pool: String,
+        units: u64,
+        limit: u64,
+    },
+    #[error("pool {0}: a window longer than a year never ends")]
+    Endless(String),
     #[error("pool {pool}: {source}")]
     Duration { pool: String, source: DurationError },
     #[error("pool {pool}: {text:?} is no time zone")]
@@ -88,4 +184,18 @@ pub enum Reason {
     Queued { pool: Arc<str> },
     /// Units are handed out evenly, so that a burst does not spend the window at its start.
     Smoothed { pool: Arc<str> },
+}
+
+impl Reason {
+    /// The pool that is waited for.
+    pub fn pool(&self) -> &Arc<str> {
+        match self {
+            Self::PoolSpent { pool }
+            | Self::Reserve { pool }
+            | Self::Parked { pool }
+            | Self::Probing { pool }
+            | Self::Queued { pool }
+            | Self::Smoothed { pool } => pool,
+        }
+    }
 }

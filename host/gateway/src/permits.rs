@@ -1,28 +1,17 @@
 //! Waiting for permits: the pacer's decisions, carried to the requests that stand in line.
 //!
-//! The exact ledger of `core::pace` decides. Before it, `governor` spreads what is not urgent over pools with
-//! short windows, so that a burst does not spend the window at its start and then stand still.
+//! `core::pace` decides who goes and when; here requests sleep until then.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use governor::clock::{Clock as GovernorClock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use tidegate_core::pace::{
-    Draws, Ended, Impossible, Lane, Pacer, PoolCounts, PoolFigures, Reason, Shape, Ticket,
+    Draws, Ended, Impossible, Lane, Pacer, PoolCounts, PoolFigures, Seat, Shape, Ticket,
     UnknownPool, Wait,
 };
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-
-/// The part of a short window's units that may go at once: a quarter; the rest comes evenly.
-const BURST_PART: u64 = 4;
 
 /// Why there is no permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +26,6 @@ pub(crate) enum Refusal {
 pub(crate) struct Permits {
     clock: Arc<dyn Clock>,
     line: Mutex<Line>,
-    smoothers: Vec<Smoother>,
 }
 
 struct Line {
@@ -48,18 +36,12 @@ struct Line {
 
 impl Permits {
     pub(crate) fn new(pacer: Pacer, clock: Arc<dyn Clock>) -> Self {
-        let smoothers = pacer
-            .bursts()
-            .into_iter()
-            .filter_map(|(pool, window_ms, limit)| Smoother::new(pool, window_ms, limit, &clock))
-            .collect();
         Self {
             clock,
             line: Mutex::new(Line {
                 pacer,
                 waking: HashMap::new(),
             }),
-            smoothers,
         }
     }
 
@@ -72,12 +54,12 @@ impl Permits {
         shape: &Shape<'_>,
         named: &[(String, u32)],
     ) -> Result<Draws, UnknownPool> {
-        self.with(|line| line.pacer.draws(shape, named))
+        self.with(|line| line.pacer.draws(Seat::default(), shape, named))
     }
 
     pub(crate) fn readiness(&self, lane: Lane, calls: u32) -> Result<(), Wait> {
         let now = self.clock.now();
-        self.with(|line| line.pacer.readiness(now, lane, calls))
+        self.with(|line| line.pacer.readiness(now, Seat::default(), lane, calls))
     }
 
     pub(crate) fn figures(&self) -> Vec<PoolFigures> {
@@ -103,7 +85,6 @@ impl Permits {
         draws: Draws,
         deadline_ms: u64,
     ) -> Result<Permit<'_>, Refusal> {
-        self.smooth(lane, &draws, deadline_ms).await?;
         let now = self.clock.now();
         let (wake, mut woken) = oneshot::channel();
         let ticket = self.with(|line| {
@@ -122,7 +103,7 @@ impl Permits {
             if woken.try_recv().is_ok() {
                 return Ok(permit.sent());
             }
-            let wait = self.with(|line| line.pacer.wait(permit.ticket).cloned());
+            let wait = self.with(|line| line.pacer.wait(permit.ticket));
             let Some(wait) = wait else { continue };
             let now_ms = self.clock.now().mono_ms;
             if wait.at_ms > deadline_ms || now_ms >= deadline_ms {
@@ -147,22 +128,6 @@ impl Permits {
                 }
             }
         });
-    }
-
-    async fn smooth(&self, lane: Lane, draws: &Draws, deadline_ms: u64) -> Result<(), Refusal> {
-        if lane == Lane::Critical {
-            return Ok(());
-        }
-        for smoother in &self.smoothers {
-            let units = self.with(|line| line.pacer.units(draws, &smoother.pool));
-            while let Some(wait) = smoother.wait(units, &*self.clock) {
-                if wait.at_ms > deadline_ms {
-                    return Err(Refusal::TooLong(wait));
-                }
-                self.clock.sleep_until(wait.at_ms).await;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -196,52 +161,5 @@ impl Drop for Permit<'_> {
             });
             self.permits.grant();
         }
-    }
-}
-
-/// Lets `governor` read the host's clock.
-#[derive(Clone)]
-struct HostClock(Arc<dyn Clock>);
-
-impl GovernorClock for HostClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Duration::from_millis(self.0.now().mono_ms).into()
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, HostClock, NoOpMiddleware<Nanos>>;
-
-/// Spreads one pool's units over its window.
-struct Smoother {
-    pool: Arc<str>,
-    limiter: Limiter,
-}
-
-impl Smoother {
-    fn new(pool: Arc<str>, window_ms: u64, limit: u64, clock: &Arc<dyn Clock>) -> Option<Self> {
-        let period = Duration::from_millis(window_ms).checked_div(u32::try_from(limit).ok()?)?;
-        let burst = NonZeroU32::new(u32::try_from(limit / BURST_PART).ok()?)?;
-        let quota = Quota::with_period(period)?.allow_burst(burst);
-        Some(Self {
-            pool,
-            limiter: RateLimiter::direct_with_clock(quota, HostClock(clock.clone())),
-        })
-    }
-
-    /// Takes the units, or says when. What is larger than a burst is left to the ledger alone.
-    fn wait(&self, units: u64, clock: &dyn Clock) -> Option<Wait> {
-        let units = NonZeroU32::new(u32::try_from(units).ok()?)?;
-        let not_until = self.limiter.check_n(units).ok()?.err()?;
-        let now: Nanos = Duration::from_millis(clock.now().mono_ms).into();
-        let rest = not_until.earliest_possible().duration_since(now);
-        let rest_ms = Duration::from(rest).as_millis() as u64 + 1;
-        Some(Wait {
-            reason: Reason::Smoothed {
-                pool: self.pool.clone(),
-            },
-            at_ms: clock.now().mono_ms + rest_ms,
-        })
     }
 }

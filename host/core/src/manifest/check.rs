@@ -244,10 +244,25 @@ impl Check<'_> {
             let pointer = format!("/pools/{index}");
             self.above_zero(format!("{pointer}/limit"), pool.limit);
             self.window(&pointer, pool);
-            if let super::Cost::Rows { rows, units } = pool.cost {
-                self.above_zero(format!("{pointer}/cost/rows/rows"), rows.into());
-                self.above_zero(format!("{pointer}/cost/rows/units"), units.into());
+            self.cost(&format!("{pointer}/cost"), &pool.cost);
+            for (rule, ruled) in pool.costs.iter().enumerate() {
+                self.cost(&format!("{pointer}/costs/{rule}/cost"), &ruled.cost);
             }
+            if pool.limit > 0 && pool.dearest() > pool.limit {
+                let reason = format!(
+                    "a request that draws {} would never pass a limit of {}",
+                    pool.dearest(),
+                    pool.limit
+                );
+                self.problem(format!("{pointer}/limit"), reason);
+            }
+        }
+    }
+
+    fn cost(&mut self, pointer: &str, cost: &super::Cost) {
+        if let super::Cost::Rows { rows, units } = cost {
+            self.above_zero(format!("{pointer}/rows/rows"), (*rows).into());
+            self.above_zero(format!("{pointer}/rows/units"), (*units).into());
         }
     }
 
@@ -256,6 +271,11 @@ impl Check<'_> {
         match &pool.window {
             Window::Rolling(length) | Window::ExecutionTime(length) => {
                 self.duration(&pointer, Some(length));
+                if parse_duration(length).is_ok_and(|length| length > super::WINDOW_MAX) {
+                    let reason =
+                        format!("`{length}` is longer than a year: such a window never ends");
+                    self.problem(pointer, reason);
+                }
             }
             Window::Concurrency { after } => self.duration(&pointer, after.as_deref()),
             Window::CalendarDay(zone) => {

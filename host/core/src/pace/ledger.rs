@@ -21,8 +21,13 @@ pub struct Ledger {
 impl Ledger {
     /// For a window of this length.
     pub fn new(window_ms: u64) -> Self {
+        Self::by_grain(if window_ms >= LONG_MS { MINUTE_MS } else { 1 })
+    }
+
+    /// With moments rounded up to a multiple of `grain_ms`.
+    pub(super) fn by_grain(grain_ms: i64) -> Self {
         Self {
-            grain_ms: if window_ms >= LONG_MS { MINUTE_MS } else { 1 },
+            grain_ms,
             entries: VecDeque::new(),
             total: 0,
         }
@@ -33,7 +38,7 @@ impl Ledger {
         self.total
     }
 
-    /// Counts units at a moment. What lies before the newest entry counts with it: later than it was.
+    /// Counts units at a moment, which may lie before that of newer entries: answers overtake each other.
     pub fn add(&mut self, at_ms: i64, units: u64) {
         if units == 0 {
             return;
@@ -44,9 +49,16 @@ impl Ledger {
             stamp += grain;
         }
         self.total += units;
-        match self.entries.back_mut() {
-            Some((newest, counted)) if *newest >= stamp => *counted += units,
-            _ => self.entries.push_back((stamp, units)),
+        let newer = self
+            .entries
+            .iter()
+            .rev()
+            .take_while(|(known, _)| *known > stamp)
+            .count();
+        let place = self.entries.len() - newer;
+        match place.checked_sub(1).map(|before| &mut self.entries[before]) {
+            Some((known, counted)) if *known == stamp => *counted += units,
+            _ => self.entries.insert(place, (stamp, units)),
         }
     }
 
@@ -58,6 +70,42 @@ impl Ledger {
             self.total -= units;
             self.entries.pop_front();
         }
+    }
+
+    /// Takes back units, the oldest first, as many as there are.
+    pub(super) fn drop_oldest(&mut self, mut units: u64) {
+        while units > 0
+            && let Some((_, counted)) = self.entries.front_mut()
+        {
+            let dropped = units.min(*counted);
+            *counted -= dropped;
+            units -= dropped;
+            self.total -= dropped;
+            if *counted == 0 {
+                self.entries.pop_front();
+            }
+        }
+    }
+
+    /// Keeps at most about so many entries: neighbours count together, at the later moment.
+    pub(super) fn shorten(&mut self, entries_max: usize) {
+        if self.entries.len() <= entries_max {
+            return;
+        }
+        let mut shorter = VecDeque::with_capacity(self.entries.len() / 2 + 1);
+        let mut entries = std::mem::take(&mut self.entries).into_iter();
+        while let Some((stamp, units)) = entries.next() {
+            shorter.push_back(match entries.next() {
+                Some((later, more)) => (later, units + more),
+                None => (stamp, units),
+            });
+        }
+        self.entries = shorter;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.total = 0;
     }
 
     /// Entries as (moment, units), oldest first.

@@ -1,178 +1,165 @@
-//! All pools of an endpoint, and who waits for them.
+//! All pools, and who waits for them.
 //!
-//! Requests stand in line by lane, in a lane the syncs take turns. One that can't go
-//! holds back those behind it that want the same pool, so that large requests are not overtaken for ever;
-//! one that has waited long counts as one lane more urgent in pools with short windows.
+//! Requests stand in line by lane, in a lane the syncs take turns. One that can't go holds back those behind
+//! it that want the same pool, so that large requests are not overtaken for ever; in pools with short windows
+//! one that has waited long gets a turn among the more urgent ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use super::pool::{Pool, PoolCounts, PoolFigures, Throttled};
-use super::report::Report;
-use super::{Lane, PoolError, PoolOverride, Reason, Wait};
+use super::cost::{Draws, Shape};
+use super::count::{Back, PoolCounts, PoolFigures};
+use super::identity::{Identity, PoolKey};
+use super::line::{Lines, Rank, Waiting};
+use super::pool::{Candidate, Pool};
+use super::timing::Timing;
+use super::turns::WHOLE;
+use super::{
+    Ended, Impossible, Lane, PoolError, PoolOverride, Reason, Settings, UnknownPool, Wait,
+};
 use crate::manifest::Manifest;
-use crate::plugin::HttpMethod;
 use crate::time::Now;
 
-/// How lanes share a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Thousandths of a pool that the normal lane leaves for the critical one.
-    pub normal_leaves_permille: u32,
-    /// Thousandths of a pool that backfill leaves for the others.
-    pub backfill_leaves_permille: u32,
-    /// Waiting so long counts as one lane more urgent.
-    pub promote_after_ms: u64,
-}
+/// After so many permits past somebody who has waited long, it is his turn.
+const TURN_AFTER: u32 = 8;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            normal_leaves_permille: 50,
-            backfill_leaves_permille: 200,
-            promote_after_ms: 3_000,
-        }
-    }
-}
-
-/// What pools look at in a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape<'a> {
-    /// `None` for what is not HTTP.
-    pub method: Option<HttpMethod>,
-    pub path: &'a str,
-    pub rows: u32,
-}
-
-/// Units by pool that one request draws, all of them together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Draws(BTreeMap<usize, u64>);
-
-impl Draws {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+/// An endpoint's, or one of its credentials', place at the pacer: its own pools and those that it shares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seat(u32);
 
 /// Names a request from its asking until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(super) u64);
 
-/// How a request with a permit ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// With an answer, and what it says of pools.
-    Answered(Vec<Report>),
-    /// The vendor says that a pool is spent.
-    Throttled(Throttled),
-    /// Nothing reached the vendor: the units are free again.
-    Unsent,
-    /// It left, and nothing was heard.
-    Lost,
+#[derive(Debug)]
+struct Chair {
+    /// In the manifest's order.
+    pools: Vec<usize>,
+    timing: Timing,
 }
 
-/// A request names a pool that the manifest does not have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no pool called {0}")]
-pub struct UnknownPool(pub String);
-
-/// A request that could never pass.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request draws {units} units of pool {pool}, of which its lane may use {most}")]
-pub struct Impossible {
-    pub pool: Arc<str>,
-    pub units: u64,
-    pub most: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Waiting {
-    ticket: u64,
-    lane: Lane,
+#[derive(Debug)]
+struct Permit {
     draws: Draws,
     since_ms: u64,
-    /// Its sync's turn: those with lower tags go first.
-    tag: u64,
-    wait: Option<Wait>,
-}
-
-/// A pool that somebody further ahead waits for.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    /// This lane and those below it stand behind.
-    lane: Lane,
-    at_ms: u64,
 }
 
 /// Hands out permits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pacer {
-    pools: Vec<Pool>,
     settings: Settings,
-    waiting: Vec<Waiting>,
-    permits: HashMap<u64, Draws>,
-    /// By sync, the tag of its newest request; and the tag that was served last.
-    tags: HashMap<Arc<str>, u64>,
-    turn: u64,
+    pools: Vec<Pool>,
+    by_key: HashMap<PoolKey, usize>,
+    chairs: Vec<Chair>,
+    lines: Lines,
+    permits: HashMap<u64, Permit>,
+    /// Pools in which something has changed since their line was looked at.
+    stirred: Vec<usize>,
+    /// Pools by the moment at which their line is to be looked at.
+    due: BinaryHeap<Reverse<(u64, usize)>>,
     next: u64,
 }
 
+/// Why a head can't go: the pools that are short, with the moment at which each should be asked again.
+struct Short {
+    pools: Vec<(usize, Option<u64>)>,
+    wait: Wait,
+}
+
 impl Pacer {
-    /// Pools as the manifest has them, changed by what the operator knows better.
+    /// Pools as the manifest has them, changed by what the operator knows better, with one seat.
     pub fn new(
         manifest: &Manifest,
         overrides: &BTreeMap<String, PoolOverride>,
         settings: Settings,
     ) -> Result<Self, PoolError> {
-        let mut pools: Vec<Pool> = Vec::with_capacity(manifest.pools.len());
-        for written in &manifest.pools {
-            if pools.iter().any(|pool| *pool.name == *written.name) {
-                return Err(PoolError::Twice(written.name.clone()));
-            }
-            pools.push(Pool::new(written, overrides.get(&written.name))?);
-        }
-        let known = |name: &str| pools.iter().any(|pool| *pool.name == *name);
-        let named = overrides
-            .keys()
-            .chain(manifest.readings.iter().map(|reading| &reading.pool))
-            .chain(manifest.throttles.iter().map(|throttle| &throttle.pool));
-        for name in named {
-            if !known(name) {
-                return Err(PoolError::Unknown(name.clone()));
-            }
-        }
-        Ok(Self {
-            pools,
+        let mut pacer = Self::empty(settings);
+        pacer.join(manifest, overrides, &Identity::default())?;
+        Ok(pacer)
+    }
+
+    /// Without pools or seats.
+    pub fn empty(settings: Settings) -> Self {
+        Self {
             settings,
-            waiting: Vec::new(),
+            pools: Vec::new(),
+            by_key: HashMap::new(),
+            chairs: Vec::new(),
+            lines: Lines::default(),
             permits: HashMap::new(),
-            tags: HashMap::new(),
-            turn: 0,
+            stirred: Vec::new(),
+            due: BinaryHeap::new(),
             next: 0,
-        })
+        }
+    }
+
+    /// Takes in an endpoint or one more credential. What its identity shares with others is shared, at the
+    /// stricter of what each sets.
+    pub fn join(
+        &mut self,
+        manifest: &Manifest,
+        overrides: &BTreeMap<String, PoolOverride>,
+        identity: &Identity,
+    ) -> Result<Seat, PoolError> {
+        check_names(manifest, overrides)?;
+        let vendor = &manifest.plugin.name;
+        let made = manifest.pools.iter().map(|written| {
+            let key = PoolKey::new(vendor, &written.name, written.scope, identity);
+            Ok((key, Pool::new(written, overrides.get(&written.name))?))
+        });
+        let made = made.collect::<Result<Vec<_>, PoolError>>()?;
+        let mut pools = Vec::with_capacity(made.len());
+        for (key, pool) in made {
+            let known = *self.by_key.entry(key).or_insert(self.pools.len());
+            match overrides.get(&*pool.name) {
+                _ if known == self.pools.len() => self.pools.push(pool),
+                Some(set) => self.pools[known].share(set),
+                None => {}
+            }
+            pools.push(known);
+        }
+        self.chairs.push(Chair {
+            pools,
+            timing: Timing::default(),
+        });
+        Ok(Seat(self.chairs.len() as u32 - 1))
+    }
+
+    fn chair(&self, seat: Seat) -> &[usize] {
+        self.chairs
+            .get(seat.0 as usize)
+            .map_or(&[], |chair| &chair.pools)
+    }
+
+    fn named(&self, seat: Seat, name: &str) -> Option<usize> {
+        let mut pools = self.chair(seat).iter().copied();
+        pools.find(|pool| *self.pools[*pool].name == *name)
     }
 
     /// What a request draws. Costs that it names itself can raise the manifest's, never lower them.
-    pub fn draws(&self, shape: &Shape<'_>, named: &[(String, u32)]) -> Result<Draws, UnknownPool> {
-        let mut draws: BTreeMap<usize, u64> = self
-            .pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| (index, pool.draw(shape)))
-            .collect();
-        for (name, units) in named {
-            let index = self
-                .pools
-                .iter()
-                .position(|pool| *pool.name == **name)
+    pub fn draws(
+        &self,
+        seat: Seat,
+        shape: &Shape<'_>,
+        named: &[(String, u32)],
+    ) -> Result<Draws, UnknownPool> {
+        let drawn = |pool: &usize| (*pool, self.pools[*pool].tariff.draw(shape));
+        let mut units: Vec<(usize, u64)> = self.chair(seat).iter().map(drawn).collect();
+        for (name, named) in named {
+            let pool = self
+                .named(seat, name)
                 .ok_or_else(|| UnknownPool(name.clone()))?;
-            let units = u64::from(*units);
-            draws
-                .entry(index)
-                .and_modify(|drawn| *drawn = units.max(*drawn));
+            for (_, drawn) in units.iter_mut().filter(|(drawn, _)| *drawn == pool) {
+                *drawn = u64::from(*named).max(*drawn);
+            }
         }
-        draws.retain(|_, units| *units > 0);
-        Ok(Draws(draws))
+        Ok(Draws::new(seat, shape, units))
+    }
+
+    /// What a sync gets beside others of its lane, 1 unless said.
+    pub fn weigh(&mut self, sync: &Arc<str>, weight: u32) {
+        self.lines.turns.weigh(sync, weight);
     }
 
     /// Gets in line. Fails at once when waiting could not help.
@@ -183,8 +170,9 @@ impl Pacer {
         sync: &Arc<str>,
         draws: Draws,
     ) -> Result<Ticket, Impossible> {
-        for (index, units) in &draws.0 {
-            let pool = &self.pools[*index];
+        let mut cost = 1;
+        for (pool, units) in &draws.units {
+            let pool = &self.pools[*pool];
             let most = pool.most(lane, &self.settings);
             if *units > most {
                 return Err(Impossible {
@@ -193,190 +181,333 @@ impl Pacer {
                     most,
                 });
             }
+            let part = u128::from(*units) * u128::from(WHOLE) / u128::from(pool.limit().max(1));
+            cost = cost.max(part.min(u128::from(WHOLE)) as u64);
+        }
+        for (pool, units) in &draws.units {
+            let pool = &mut self.pools[*pool];
+            let most = pool.limit();
+            pool.demand.asked(now.mono_ms, lane, *units, most);
         }
         self.next += 1;
-        // A sync that asks for much gets later and later turns; one that asks again after a while comes in now.
-        let turn = self.turn;
-        let tag = self.tags.entry(sync.clone()).or_default();
-        *tag = (*tag).max(turn) + 1;
-        let tag = *tag;
-        self.waiting.push(Waiting {
-            ticket: self.next,
-            lane,
-            draws,
+        let ticket = self.next;
+        let waiting = Waiting {
+            ticket,
             since_ms: now.mono_ms,
-            tag,
-            wait: None,
-        });
-        Ok(Ticket(self.next))
+            tag: self.lines.turns.tag(lane, sync, cost),
+            draws,
+        };
+        if let Some(queue) = self.lines.join(lane, waiting) {
+            self.renew(queue);
+        }
+        Ok(Ticket(ticket))
     }
 
     /// Gives permits to all that can go now, in order. The others learn why not, and when to come back.
     pub fn grant(&mut self, now: Now) -> Vec<Ticket> {
-        for pool in &mut self.pools {
-            pool.refresh(now);
+        while let Some(Reverse((at_ms, pool))) = self.due.peek().copied()
+            && at_ms <= now.mono_ms
+        {
+            self.due.pop();
+            if self.pools[pool].wake_ms == at_ms {
+                self.pools[pool].wake_ms = u64::MAX;
+                self.stirred.push(pool);
+            }
         }
         let mut granted = Vec::new();
-        let mut held_back = HashMap::new();
-        let mut line = std::mem::take(&mut self.waiting);
-        line.sort_by_key(|waiting| (self.promoted(now, waiting), waiting.tag, waiting.ticket));
-        for mut next in line {
-            match self.check(now, &next, &held_back) {
-                Ok(()) => granted.push(self.permit(now, next)),
-                Err((short, wait)) => {
-                    // Everybody behind waits for the pools that are short; the others are not their fault.
-                    for pool in short {
-                        let lane = self.lane_in(now, pool, &next);
-                        let held = Held {
-                            lane,
-                            at_ms: wait.at_ms,
-                        };
-                        let known = held_back.entry(pool).or_insert(held);
-                        if lane < known.lane {
-                            *known = held;
-                        }
-                    }
-                    next.wait = Some(wait);
-                    self.waiting.push(next);
-                }
-            }
-        }
-        granted
-    }
-
-    fn promoted(&self, now: Now, waiting: &Waiting) -> Lane {
-        let old = now.mono_ms.saturating_sub(waiting.since_ms) >= self.settings.promote_after_ms;
-        match waiting.lane {
-            Lane::Backfill if old => Lane::Normal,
-            Lane::Normal if old => Lane::Critical,
-            lane => lane,
-        }
-    }
-
-    fn lane_in(&self, now: Now, pool: usize, waiting: &Waiting) -> Lane {
-        if self.pools[pool].promotes() {
-            self.promoted(now, waiting)
-        } else {
-            waiting.lane
-        }
-    }
-
-    /// Looks at all pools without touching any (invariant 7). Fails with the pools that are short and the
-    /// longest wait.
-    fn check(
-        &self,
-        now: Now,
-        waiting: &Waiting,
-        held_back: &HashMap<usize, Held>,
-    ) -> Result<(), (Vec<usize>, Wait)> {
-        let mut short = Vec::new();
-        let mut longest: Option<Wait> = None;
-        for (index, units) in &waiting.draws.0 {
-            let lane = self.lane_in(now, *index, waiting);
-            let held = held_back.get(index).filter(|held| held.lane <= lane);
-            let checked = match held {
-                Some(held) => Err(Wait {
-                    reason: Reason::Queued {
-                        pool: self.pools[*index].name.clone(),
+        loop {
+            let queue = match self.lines.next_fresh() {
+                Some(queue) => queue,
+                None => match self.stirred.pop() {
+                    Some(pool) => match self.pools[pool].line.first() {
+                        Some(first) => first.queue,
+                        None => continue,
                     },
-                    at_ms: held.at_ms,
-                }),
-                None => self.check_pool(now, waiting, *index, *units),
+                    None => return granted,
+                },
             };
-            let Err(wait) = checked else { continue };
-            short.push(*index);
-            if longest
-                .as_ref()
-                .is_none_or(|known| known.at_ms < wait.at_ms)
-            {
-                longest = Some(wait);
-            }
-        }
-        longest.map_or(Ok(()), |wait| Err((short, wait)))
-    }
-
-    fn check_pool(
-        &self,
-        now: Now,
-        waiting: &Waiting,
-        index: usize,
-        units: u64,
-    ) -> Result<(), Wait> {
-        let pool = &self.pools[index];
-        let lane = self.lane_in(now, index, waiting);
-        let promotion_ms = waiting.since_ms + self.settings.promote_after_ms;
-        match pool.check(now, lane, units, &self.settings) {
-            Err(wait)
-                if pool.promotes()
-                    && matches!(wait.reason, Reason::Reserve { .. })
-                    && promotion_ms > now.mono_ms =>
-            {
-                Err(Wait {
-                    at_ms: wait.at_ms.min(promotion_ms),
-                    ..wait
-                })
-            }
-            checked => checked,
+            granted.extend(self.advance(now, queue));
         }
     }
 
-    fn permit(&mut self, now: Now, waiting: Waiting) -> Ticket {
-        for (index, units) in &waiting.draws.0 {
-            self.pools[*index].reserve_for(now, waiting.ticket, *units);
+    /// When `grant` should be called again at the latest, if nothing else happens before.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((at_ms, _))| *at_ms)
+    }
+
+    /// Lets a queue's head go, or stand in line where it is short.
+    fn advance(&mut self, now: Now, queue: usize) -> Option<Ticket> {
+        match self.check(now, queue)? {
+            Ok(()) => self.permit(now, queue),
+            Err(short) => {
+                self.stand(queue, short);
+                None
+            }
         }
-        self.turn = self.turn.max(waiting.tag);
-        self.permits.insert(waiting.ticket, waiting.draws);
-        Ticket(waiting.ticket)
+    }
+
+    /// Looks at all pools without touching any (invariant 7), but for forgetting what is past. Fails with the
+    /// pools that are short and the longest wait.
+    fn check(&mut self, now: Now, queue: usize) -> Option<Result<(), Short>> {
+        let line = &self.lines.queues[queue];
+        let head = line.head()?;
+        let chair = self.chairs.get(head.draws.seat.0 as usize)?;
+        let expected = chair.timing.expected(head.draws.kind);
+        let mut short: Option<Short> = None;
+        for (index, units) in &head.draws.units {
+            let pool = &mut self.pools[*index];
+            pool.refresh(now);
+            let aged = line.aged.contains(index) && pool.measure.is_short();
+            let candidate = Candidate {
+                lane: if aged { Lane::Critical } else { line.lane },
+                units: *units,
+                expected,
+            };
+            let rank = self.lines.rank_in(queue, *index)?;
+            let ahead = pool.line.first();
+            let held = ahead.is_some_and(|ahead| *ahead < rank && ahead.queue != queue);
+            let (wait, again_ms) = if held {
+                let reason = Reason::Queued {
+                    pool: pool.name.clone(),
+                };
+                let at_ms = pool.wake_ms.min(now.mono_ms + 60_000).max(now.mono_ms + 1);
+                (Wait { reason, at_ms }, None)
+            } else {
+                match pool.check(now, &candidate, &self.settings) {
+                    Ok(()) => continue,
+                    Err(wait) => {
+                        let at_ms = wait.at_ms;
+                        (wait, Some(at_ms))
+                    }
+                }
+            };
+            let known = short.get_or_insert_with(|| Short {
+                pools: Vec::new(),
+                wait: wait.clone(),
+            });
+            known.pools.push((*index, again_ms));
+            if known.wait.at_ms < wait.at_ms {
+                known.wait = wait;
+            }
+        }
+        Some(short.map_or(Ok(()), Err))
+    }
+
+    /// Puts a head into the lines of the pools that it is short of, and out of all others.
+    fn stand(&mut self, queue: usize, short: Short) {
+        let stood = std::mem::take(&mut self.lines.queues[queue].stands);
+        let mut stands = Vec::with_capacity(short.pools.len());
+        for (pool, again_ms) in short.pools {
+            let Some(rank) = self.lines.rank_in(queue, pool) else {
+                continue;
+            };
+            self.pools[pool].line.insert(rank);
+            stands.push((pool, rank));
+            if let Some(again_ms) = again_ms {
+                self.wake(pool, again_ms);
+            }
+        }
+        let left = stood.into_iter().filter(|place| !stands.contains(place));
+        left.for_each(|(pool, rank)| {
+            Self::step_out(&mut self.pools, &mut self.stirred, pool, rank)
+        });
+        let line = &mut self.lines.queues[queue];
+        line.stands = stands;
+        line.wait = Some(short.wait);
+    }
+
+    fn wake(&mut self, pool: usize, at_ms: u64) {
+        if at_ms < self.pools[pool].wake_ms {
+            self.pools[pool].wake_ms = at_ms;
+            self.due.push(Reverse((at_ms, pool)));
+        }
+    }
+
+    /// Takes a queue's head out of all lines.
+    fn withdraw(&mut self, queue: usize) {
+        let stood = std::mem::take(&mut self.lines.queues[queue].stands);
+        for (pool, rank) in stood {
+            Self::step_out(&mut self.pools, &mut self.stirred, pool, rank);
+        }
+    }
+
+    /// Those behind are looked at, where it stood first.
+    fn step_out(pools: &mut [Pool], stirred: &mut Vec<usize>, pool: usize, rank: Rank) {
+        let line = &mut pools[pool].line;
+        let first = line.first() == Some(&rank);
+        line.remove(&rank);
+        if first && !line.is_empty() {
+            stirred.push(pool);
+        }
+    }
+
+    /// A queue has another head.
+    fn renew(&mut self, queue: usize) {
+        self.withdraw(queue);
+        self.lines.queues[queue].aged.clear();
+        self.lines.refresh(queue);
+    }
+
+    fn permit(&mut self, now: Now, queue: usize) -> Option<Ticket> {
+        let head = self.lines.queues[queue].head()?.ticket;
+        let lane = self.lines.queues[queue].lane;
+        self.withdraw(queue);
+        let (waiting, ..) = self.lines.take(head)?;
+        let chair = self.chairs.get(waiting.draws.seat.0 as usize)?;
+        let expected = chair.timing.expected(waiting.draws.kind);
+        for (pool, units) in &waiting.draws.units {
+            let candidate = Candidate {
+                lane,
+                units: *units,
+                expected,
+            };
+            self.pools[*pool].reserve_for(now, head, &candidate);
+        }
+        let aged = std::mem::take(&mut self.lines.queues[queue].aged);
+        for (pool, _) in &waiting.draws.units {
+            if !aged.contains(pool) {
+                self.pass(now, *pool, lane);
+            }
+        }
+        self.lines.turns.served(lane, waiting.tag);
+        let permit = Permit {
+            draws: waiting.draws,
+            since_ms: now.mono_ms,
+        };
+        self.permits.insert(head, permit);
+        self.lines.refresh(queue);
+        Some(Ticket(head))
+    }
+
+    /// A permit went past those who wait in lower lanes: after some, the one who has waited longest gets a turn,
+    /// if it has waited long.
+    fn pass(&mut self, now: Now, pool: usize, lane: Lane) {
+        let passed = &mut self.pools[pool];
+        let Some(last) = passed.line.last() else {
+            return;
+        };
+        if !passed.measure.is_short() || !last.is_below(lane) {
+            return;
+        }
+        passed.passed += 1;
+        if passed.passed < TURN_AFTER {
+            return;
+        }
+        let queues = &self.lines.queues;
+        let since = |rank: &Rank| queues[rank.queue].head().map(|head| head.since_ms);
+        let lower = [Lane::Normal, Lane::Backfill].into_iter();
+        let firsts = lower.filter_map(|below| {
+            let rank = *passed.line.range(Rank::first_of(below)..).next()?;
+            (rank.is_of(below) && rank.is_below(lane)).then_some((since(&rank)?, rank))
+        });
+        let Some((since_ms, rank)) = firsts.min() else {
+            return;
+        };
+        if now.mono_ms.saturating_sub(since_ms) < self.settings.promote_after_ms {
+            return;
+        }
+        passed.passed = 0;
+        let queue = rank.queue;
+        self.lines.queues[queue].aged.push(pool);
+        if let Some(turn) = self.lines.rank_in(queue, pool) {
+            let passed = &mut self.pools[pool];
+            passed.line.remove(&rank);
+            passed.line.insert(turn);
+            let stands = &mut self.lines.queues[queue].stands;
+            for (_, stood) in stands.iter_mut().filter(|(stood, _)| *stood == pool) {
+                *stood = turn;
+            }
+            self.stirred.push(pool);
+        }
     }
 
     /// Why a request in line has not been given its permit at the last `grant`.
-    pub fn wait(&self, ticket: Ticket) -> Option<&Wait> {
-        let found = self
-            .waiting
-            .iter()
-            .find(|waiting| waiting.ticket == ticket.0);
-        found.and_then(|waiting| waiting.wait.as_ref())
+    pub fn wait(&self, ticket: Ticket) -> Option<Wait> {
+        self.lines.wait(ticket.0)
     }
 
     /// Leaves the line.
     pub fn leave(&mut self, ticket: Ticket) {
-        self.waiting.retain(|waiting| waiting.ticket != ticket.0);
+        if let Some((_, queue, true)) = self.lines.take(ticket.0) {
+            self.renew(queue);
+        }
     }
 
     /// Ends a permit. Others may be able to go now: call `grant`.
     pub fn settle(&mut self, now: Now, ticket: Ticket, ended: &Ended) {
-        let Some(draws) = self.permits.remove(&ticket.0) else {
+        let Some(permit) = self.permits.remove(&ticket.0) else {
             return;
         };
-        for pool in &mut self.pools {
-            pool.refresh(now);
-        }
-        for (index, pool) in self.pools.iter_mut().enumerate() {
-            if draws.0.contains_key(&index) {
-                pool.settle(now, ticket.0, ended);
-            } else {
-                pool.overhear(now, ticket.0, ended);
+        let seat = permit.draws.seat;
+        let lasted_ms = now.mono_ms.saturating_sub(permit.since_ms);
+        let behind_ms = match (ended, self.chairs.get_mut(seat.0 as usize)) {
+            (Ended::Answered(_) | Ended::Throttled(_), Some(chair)) => {
+                chair
+                    .timing
+                    .answered(now.mono_ms, permit.draws.kind, lasted_ms)
             }
+            _ => 0,
+        };
+        let back = Back {
+            permit: ticket.0,
+            lasted_ms,
+            behind_ms,
+        };
+        for (index, _) in &permit.draws.units {
+            let pool = &mut self.pools[*index];
+            pool.refresh(now);
+            pool.settle(now, back, ended);
+            self.stirred.push(*index);
+        }
+        for index in self.told(seat, ended) {
+            if permit.draws.of(index).is_none() {
+                let pool = &mut self.pools[index];
+                pool.refresh(now);
+                pool.overhear(now, ticket.0, ended);
+                self.stirred.push(index);
+            }
+        }
+    }
+
+    /// Pools that an answer names.
+    fn told(&self, seat: Seat, ended: &Ended) -> Vec<usize> {
+        let named = |name: &String| self.named(seat, name);
+        match ended {
+            Ended::Answered(reports) => {
+                let reports = reports.iter();
+                reports.filter_map(|report| named(&report.pool)).collect()
+            }
+            Ended::Throttled(throttled) => named(&throttled.pool).into_iter().collect(),
+            Ended::Unsent | Ended::Lost => Vec::new(),
         }
     }
 
     /// Whether `calls` ordinary requests of a lane could be granted now. More than a pool can ever give at once
     /// asks for all that it gives.
-    pub fn readiness(&mut self, now: Now, lane: Lane, calls: u32) -> Result<(), Wait> {
-        let mut latest: Option<Wait> = None;
+    pub fn readiness(&mut self, now: Now, seat: Seat, lane: Lane, calls: u32) -> Result<(), Wait> {
         let plain = Shape {
             method: None,
             path: "",
             rows: 1,
         };
-        for pool in &mut self.pools {
+        let chair = self.chairs.get(seat.0 as usize);
+        let expected = Draws::new(seat, &plain, Vec::new());
+        let Some(chair) = chair else { return Ok(()) };
+        let expected = chair.timing.expected(expected.kind);
+        let mut latest: Option<Wait> = None;
+        for index in &chair.pools {
+            let pool = &mut self.pools[*index];
             pool.refresh(now);
-            let units = pool.draw(&plain) * u64::from(calls.max(1));
+            let units = pool.tariff.draw(&plain) * u64::from(calls.max(1));
             if units == 0 {
                 continue;
             }
-            let units = units.min(pool.most(lane, &self.settings));
-            if let Err(wait) = pool.check(now, lane, units, &self.settings)
+            let candidate = Candidate {
+                lane,
+                units: units.min(pool.most(lane, &self.settings)),
+                expected,
+            };
+            if let Err(wait) = pool.check(now, &candidate, &self.settings)
                 && latest.as_ref().is_none_or(|known| known.at_ms < wait.at_ms)
             {
                 latest = Some(wait);
@@ -386,35 +517,28 @@ impl Pacer {
     }
 
     pub fn figures(&mut self, now: Now) -> Vec<PoolFigures> {
-        let settings = self.settings;
-        let look = |pool: &mut Pool| {
-            pool.refresh(now);
-            pool.figures(now, &settings)
+        let chairs = &self.chairs;
+        let jitter_ms = |index: usize| {
+            let users = chairs.iter().filter(|chair| chair.pools.contains(&index));
+            users.map(|chair| chair.timing.jitter_ms()).max()
         };
-        self.pools.iter_mut().map(look).collect()
+        let settings = &self.settings;
+        let look = |(index, pool): (usize, &mut Pool)| {
+            pool.refresh(now);
+            pool.figures(now, jitter_ms(index).unwrap_or_default(), settings)
+        };
+        self.pools.iter_mut().enumerate().map(look).collect()
     }
 
     /// Requests in line.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Short rolling pools among a request's, with window and limit, for smoothing their bursts.
-    pub fn bursts(&self) -> Vec<(Arc<str>, u64, u64)> {
-        let burst = |pool: &Pool| {
-            let (window_ms, limit) = pool.burst()?;
-            Some((pool.name.clone(), window_ms, limit))
-        };
-        self.pools.iter().filter_map(burst).collect()
+        self.lines.len()
     }
 
     /// Units of one pool among the draws.
     pub fn units(&self, draws: &Draws, pool: &str) -> u64 {
-        let found = self.pools.iter().position(|known| *known.name == *pool);
-        found
-            .and_then(|index| draws.0.get(&index))
-            .copied()
-            .unwrap_or_default()
+        let pool = self.named(draws.seat, pool);
+        pool.and_then(|pool| draws.of(pool)).unwrap_or_default()
     }
 
     /// What must be kept over a restart; what is in flight counts as done.
@@ -436,4 +560,26 @@ impl Pacer {
             }
         }
     }
+}
+
+fn check_names(
+    manifest: &Manifest,
+    overrides: &BTreeMap<String, PoolOverride>,
+) -> Result<(), PoolError> {
+    let pools = &manifest.pools;
+    for (index, written) in pools.iter().enumerate() {
+        if pools[..index].iter().any(|pool| pool.name == written.name) {
+            return Err(PoolError::Twice(written.name.clone()));
+        }
+    }
+    let named = overrides
+        .keys()
+        .chain(manifest.readings.iter().map(|reading| &reading.pool))
+        .chain(manifest.throttles.iter().map(|throttle| &throttle.pool));
+    for name in named {
+        if !pools.iter().any(|pool| pool.name == *name) {
+            return Err(PoolError::Unknown(name.clone()));
+        }
+    }
+    Ok(())
 }

@@ -12,10 +12,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Units used in all, by whomever.
-    pub fn used(&self) -> Option<u64> {
+    /// Units used in all, by whomever; of `limit` when the answer does not name one.
+    pub fn used(&self, limit: u64) -> Option<u64> {
         self.used
-            .or_else(|| Some(self.limit?.saturating_sub(self.remaining?)))
+            .or_else(|| Some(self.limit.unwrap_or(limit).saturating_sub(self.remaining?)))
     }
 
     /// Reads a header's text as the manifest says; `None` when the pattern is not in it.
@@ -101,7 +101,7 @@ mod tests {
                 pattern: (*pattern).to_owned(),
             };
             let found = Report::read(&reading, text);
-            let found = found.and_then(|report| Some((report.used()?, report.limit)));
+            let found = found.and_then(|report| Some((report.used(0)?, report.limit)));
             assert_eq!(found, *expected, "{pattern} in {text}");
         }
     }

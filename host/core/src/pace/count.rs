@@ -1,0 +1,240 @@
+//! What comes of a permit in a pool: units counted or given back, and what the answer tells.
+
+use std::sync::Arc;
+
+use super::flight::Flight;
+use super::measure::Measure;
+use super::park::Throttled;
+use super::pool::{Candidate, Pool};
+use super::report::Report;
+use super::timing::Expected;
+use super::{Ended, Lane, Reason, Settings};
+use crate::time::Now;
+
+const SECOND_MS: i64 = 1_000;
+const HOUR_MS: f64 = 3_600_000.0;
+
+/// A pool's state for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolFigures {
+    pub pool: Arc<str>,
+    /// Units that are ours at most.
+    pub limit: u64,
+    /// Units counted, without those reserved.
+    pub used: u64,
+    /// Units of requests without an answer yet.
+    pub reserved: u64,
+    pub used_by_others: u64,
+    /// What others use per hour, as they did lately.
+    pub others_per_hour: u64,
+    /// By how much longer than its window a request counts on average, for the measured jitter of its way.
+    pub margin_ms: u64,
+    /// The part of the limit that is believed in after throttles that nothing explained.
+    pub trusted_permille: u32,
+    pub parked_until_ms: Option<u64>,
+    /// Why a normal request would wait now.
+    pub reason: Option<Reason>,
+}
+
+/// What a pool must not forget over a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolCounts {
+    pub pool: String,
+    /// Wall clock in milliseconds since 1970, and units; oldest first.
+    pub counts: Vec<(i64, u64)>,
+}
+
+/// A permit as it came back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Back {
+    pub(super) permit: u64,
+    pub(super) lasted_ms: u64,
+    /// So long ago at least it has reached the vendor's edge.
+    pub(super) behind_ms: u64,
+}
+
+impl Pool {
+    /// Ends a permit: counted, or given back when nothing was sent.
+    pub(super) fn settle(&mut self, now: Now, back: Back, ended: &Ended) {
+        let Some(flight) = self.flights.remove(back.permit) else {
+            return;
+        };
+        if !matches!(ended, Ended::Unsent) {
+            self.counted += flight.units;
+            self.lasted_ms += back.lasted_ms;
+            let known_ms = if self.way_ms == 0 {
+                back.lasted_ms
+            } else {
+                self.way_ms
+            };
+            self.way_ms = (known_ms * 7 + back.lasted_ms).div_ceil(8);
+            self.measure
+                .count(now, flight.units, back.lasted_ms, back.behind_ms);
+        }
+        self.learn(now, back.permit, flight, ended);
+        let passed = matches!(ended, Ended::Answered(_));
+        let spent = matches!(ended, Ended::Throttled(throttled) if *throttled.pool == *self.name);
+        if !spent {
+            self.park.came_back(back.permit, passed);
+        }
+    }
+
+    /// An answer may tell of pools that its request did not draw on.
+    pub(super) fn overhear(&mut self, now: Now, permit: u64, ended: &Ended) {
+        let nothing = Flight {
+            units: 0,
+            since_ms: now.mono_ms,
+            counted_before: self.counted,
+            load_before: self.measure.counted() + self.flights.units(),
+            left_before: self.left,
+            lasted_before_ms: self.lasted_ms,
+            likely_ms: 0,
+            long: false,
+        };
+        self.learn(now, permit, nothing, ended);
+    }
+
+    fn learn(&mut self, now: Now, permit: u64, flight: Flight, ended: &Ended) {
+        match ended {
+            Ended::Answered(reports) => {
+                let ours = |report: &&Report| *report.pool == *self.name;
+                if let Some(report) = reports.iter().find(ours) {
+                    self.hear(now, flight, report);
+                }
+            }
+            Ended::Throttled(throttled) if *throttled.pool == *self.name => {
+                self.throttled(now, permit, throttled);
+            }
+            Ended::Throttled(_) | Ended::Unsent | Ended::Lost => {}
+        }
+    }
+
+    fn throttled(&mut self, now: Now, permit: u64, throttled: &Throttled) {
+        let first = self.park.throttled(now.mono_ms, permit, throttled);
+        if !first {
+            return;
+        }
+        let window_ms = self.measure.window_ms().unwrap_or(u64::MAX);
+        let heard = self.others.heard_ms();
+        let told = heard.is_some_and(|heard| now.mono_ms.saturating_sub(heard) <= window_ms);
+        if self.measure.is_windowed() && self.measure.is_short() && told {
+            // Readings come: they will tell whose it was, and until then it was theirs.
+            let ours = self.measure.counted() + self.flights.units();
+            self.others
+                .exhausted(now.mono_ms, self.whole().saturating_sub(ours));
+        } else if self.measure.is_short() {
+            self.park.doubt(now.mono_ms);
+        }
+    }
+
+    /// Used by others = reported - ours. Requests that overlapped the answered one may or may not be in the
+    /// vendor's figure, so it bounds the others from both sides.
+    fn hear(&mut self, now: Now, one: Flight, report: &Report) {
+        if let Some(limit) = report.limit.filter(|limit| *limit > 0) {
+            self.reported_limit(limit);
+        }
+        let Some(used) = report.used(self.vendors_limit()) else {
+            return;
+        };
+        if !self.measure.is_windowed() {
+            return;
+        }
+        let since_ms = self.lasted_ms - one.lasted_before_ms;
+        self.measure.learn_way(used, since_ms);
+        let counted = self.measure.counted();
+        // The figure is of some moment since the request left. What was ours then is bounded by what was ours
+        // when it left and all that left since, and by what is still ours and was there before it.
+        let (ours_least, ours_most) = match self.measure {
+            Measure::Execution { .. } => {
+                let flying = self.flights.lasting_ms(now.mono_ms);
+                (counted.saturating_sub(since_ms), counted + flying)
+            }
+            _ => {
+                let overlapped = self.counted - one.counted_before - one.units;
+                let since = self.left - one.left_before;
+                (counted.saturating_sub(overlapped), one.load_before + since)
+            }
+        };
+        let most = used.saturating_sub(ours_least);
+        let least = used.saturating_sub(ours_most);
+        self.others.hear(now.mono_ms, least, most);
+    }
+
+    pub(super) fn figures(&self, now: Now, jitter_ms: u64, settings: &Settings) -> PoolFigures {
+        let normal = Candidate {
+            lane: Lane::Normal,
+            units: 1,
+            expected: Expected {
+                likely_ms: 0,
+                bound_ms: 0,
+            },
+        };
+        PoolFigures {
+            pool: self.name.clone(),
+            limit: self.limit(),
+            used: self.measure.counted(),
+            reserved: self.flights.units(),
+            used_by_others: self.others.used(),
+            others_per_hour: (self.others.rate() * HOUR_MS) as u64,
+            margin_ms: match self.measure {
+                Measure::Concurrency { .. } => 0,
+                Measure::CalendarDay { .. } => super::measure::MIDNIGHT_MS as u64,
+                Measure::Rolling { .. } | Measure::Execution { .. } => {
+                    super::measure::GRAIN_MS + jitter_ms
+                }
+            },
+            trusted_permille: (self.park.trust(now.mono_ms) * 1_000.0) as u32,
+            parked_until_ms: self.park.until_ms(now.mono_ms),
+            reason: self
+                .check(now, &normal, settings)
+                .err()
+                .map(|wait| wait.reason),
+        }
+    }
+
+    /// What is in flight is taken as counted now.
+    pub(super) fn counts(&self, now: Now) -> Option<PoolCounts> {
+        let ledger = self.measure.ledger()?;
+        let wall_ms = now.wall_us / 1_000;
+        let shift = match self.measure {
+            Measure::CalendarDay { .. } => 0,
+            _ => wall_ms - now.mono_ms as i64,
+        };
+        // By the second, so that a busy short window stays small in the store.
+        let mut counts: Vec<(i64, u64)> = Vec::new();
+        for (stamp, units) in ledger.entries() {
+            let second = (stamp + shift + SECOND_MS - 1).div_euclid(SECOND_MS) * SECOND_MS;
+            match counts.last_mut() {
+                Some((last, counted)) if *last == second => *counted += units,
+                _ => counts.push((second, units)),
+            }
+        }
+        let flying = match self.measure {
+            Measure::Execution { .. } => self.flights.lasting_ms(now.mono_ms),
+            _ => self.flights.units(),
+        };
+        if flying > 0 {
+            counts.push((wall_ms, flying));
+        }
+        (!counts.is_empty()).then(|| PoolCounts {
+            pool: self.name.to_string(),
+            counts,
+        })
+    }
+
+    /// Counts from an earlier run. What lies in the future, because the wall clock was set back, counts as now.
+    pub(super) fn restore(&mut self, now: Now, counts: &PoolCounts) {
+        let wall_ms = now.wall_us / 1_000;
+        for (at_ms, units) in &counts.counts {
+            let at_ms = (*at_ms).min(wall_ms);
+            match &mut self.measure {
+                Measure::CalendarDay { ledger, .. } => ledger.add(at_ms, *units),
+                Measure::Rolling { ledger, .. } | Measure::Execution { ledger, .. } => {
+                    ledger.add(at_ms - wall_ms + now.mono_ms as i64, *units);
+                }
+                Measure::Concurrency { .. } => {}
+            }
+        }
+        self.refresh(now);
+    }
+}

@@ -1,0 +1,208 @@
+//! What a pool counts, and over which time.
+
+use jiff::tz::TimeZone;
+
+use super::PoolError;
+use super::calendar::Days;
+use super::ledger::Ledger;
+use crate::manifest::{Pool as Written, WINDOW_MAX, Window};
+use crate::time::{Now, parse_duration};
+
+/// Moments are read in whole milliseconds, at both ends of a window.
+pub(super) const GRAIN_MS: u64 = 2;
+/// How far the vendor's midnight may be from ours: clocks are told by the second.
+pub(super) const MIDNIGHT_MS: i64 = 1_000;
+/// Pools whose window is longer keep their reserve even from work that has waited long.
+const SHORT_MS: u64 = 600_000;
+/// Fewer calls do not tell what of their time the way took.
+const CALLS_MIN: u64 = 32;
+
+#[derive(Clone, Debug)]
+pub(super) enum Measure {
+    Rolling {
+        window_ms: u64,
+        ledger: Ledger,
+    },
+    /// The ledger's moments are the wall clock's.
+    CalendarDay {
+        days: Days,
+        ledger: Ledger,
+    },
+    Concurrency {
+        after_ms: u64,
+    },
+    /// The ledger's units are milliseconds from leaving to answer.
+    Execution {
+        window_ms: u64,
+        ledger: Ledger,
+        calls: Ledger,
+        /// Of each call's time, what the way took, as far as readings have shown.
+        way_ms: f64,
+    },
+}
+
+impl Measure {
+    pub(super) fn new(written: &Written) -> Result<Self, PoolError> {
+        let pool = || written.name.clone();
+        let length = |text: &str| {
+            let length = parse_duration(text).map_err(|source| PoolError::Duration {
+                pool: pool(),
+                source,
+            })?;
+            if length > WINDOW_MAX {
+                return Err(PoolError::Endless(pool()));
+            }
+            Ok(length.as_millis() as u64)
+        };
+        Ok(match &written.window {
+            Window::Rolling(text) => {
+                let window_ms = length(text)?;
+                let ledger = Ledger::new(window_ms);
+                Self::Rolling { window_ms, ledger }
+            }
+            Window::ExecutionTime(text) => {
+                let window_ms = length(text)?;
+                Self::Execution {
+                    window_ms,
+                    ledger: Ledger::new(window_ms),
+                    calls: Ledger::new(window_ms),
+                    way_ms: 0.0,
+                }
+            }
+            Window::CalendarDay(text) => {
+                let zone = TimeZone::get(text).map_err(|_| PoolError::Zone {
+                    pool: pool(),
+                    text: text.clone(),
+                })?;
+                Self::CalendarDay {
+                    days: Days::new(zone),
+                    ledger: Ledger::new(u64::MAX),
+                }
+            }
+            Window::Concurrency { after } => Self::Concurrency {
+                after_ms: after.as_deref().map_or(Ok(0), length)?,
+            },
+        })
+    }
+
+    /// The length of a rolling window.
+    pub(super) fn window_ms(&self) -> Option<u64> {
+        match self {
+            Self::Rolling { window_ms, .. } | Self::Execution { window_ms, .. } => Some(*window_ms),
+            Self::CalendarDay { .. } | Self::Concurrency { .. } => None,
+        }
+    }
+
+    /// Whether what is used comes back soon.
+    pub(super) fn is_short(&self) -> bool {
+        match self {
+            Self::Concurrency { .. } => true,
+            Self::CalendarDay { .. } => false,
+            Self::Rolling { window_ms, .. } | Self::Execution { window_ms, .. } => {
+                *window_ms <= SHORT_MS
+            }
+        }
+    }
+
+    /// Whether readings of use can be held against it.
+    pub(super) fn is_windowed(&self) -> bool {
+        !matches!(self, Self::Concurrency { .. })
+    }
+
+    /// Units that have been counted and are not forgotten.
+    pub(super) fn counted(&self) -> u64 {
+        match self {
+            Self::Rolling { ledger, .. } | Self::CalendarDay { ledger, .. } => ledger.total(),
+            Self::Concurrency { .. } => 0,
+            Self::Execution {
+                ledger,
+                calls,
+                way_ms,
+                ..
+            } => {
+                let way_ms = (way_ms * calls.total() as f64) as u64;
+                ledger.total().saturating_sub(way_ms)
+            }
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Rolling { ledger, .. }
+            | Self::CalendarDay { ledger, .. }
+            | Self::Execution { ledger, .. } => Some(ledger),
+            Self::Concurrency { .. } => None,
+        }
+    }
+
+    /// Forgets what has left the window. `true` when a day has ended.
+    pub(super) fn refresh(&mut self, now: Now) -> bool {
+        match self {
+            Self::Rolling { window_ms, ledger } => {
+                ledger.forget(now.mono_ms as i64 - (*window_ms + GRAIN_MS) as i64);
+            }
+            Self::Execution {
+                window_ms,
+                ledger,
+                calls,
+                ..
+            } => {
+                let until_ms = now.mono_ms as i64 - (*window_ms + GRAIN_MS) as i64;
+                ledger.forget(until_ms);
+                calls.forget(until_ms);
+            }
+            Self::CalendarDay { days, ledger } => {
+                // The day before is kept until our clock is surely past the vendor's midnight.
+                let (day, turned) = days.turn_to(now.wall_us / 1_000 - MIDNIGHT_MS);
+                ledger.forget(day.start_ms - MIDNIGHT_MS - 1);
+                return turned;
+            }
+            Self::Concurrency { .. } => {}
+        }
+        false
+    }
+
+    /// Counts a request that has been answered, or was lost, after `lasted_ms`; it has reached the vendor's edge
+    /// at least `behind_ms` ago.
+    pub(super) fn count(&mut self, now: Now, units: u64, lasted_ms: u64, behind_ms: u64) {
+        let at_ms = now.mono_ms as i64;
+        match self {
+            Self::Rolling { ledger, .. } => ledger.add(at_ms - behind_ms as i64, units),
+            Self::CalendarDay { ledger, .. } => ledger.add(now.wall_us / 1_000, units),
+            Self::Execution { ledger, calls, .. } => {
+                ledger.add(at_ms, lasted_ms);
+                calls.add(at_ms, 1);
+            }
+            Self::Concurrency { .. } => {}
+        }
+    }
+
+    /// A reading of time used shows how much of our own measure was spent on the way.
+    /// It is of a moment before `since_ms` of it were answered.
+    pub(super) fn learn_way(&mut self, reported: u64, since_ms: u64) {
+        if let Self::Execution {
+            ledger,
+            calls,
+            way_ms,
+            ..
+        } = self
+            && calls.total() >= CALLS_MIN
+        {
+            let over = ledger.total().saturating_sub(since_ms + reported) as f64;
+            *way_ms += (over / calls.total() as f64 - *way_ms) / 8.0;
+        }
+    }
+
+    /// Moments at which our units fall out, with the units, oldest first.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let kept_ms = self.window_ms().map(|window_ms| window_ms + GRAIN_MS);
+        let entries = self
+            .ledger()
+            .into_iter()
+            .flat_map(|ledger| ledger.entries());
+        entries.filter_map(move |(stamp, units)| {
+            let leaves_ms = stamp + kept_ms? as i64;
+            Some((leaves_ms.max(0) as u64, units))
+        })
+    }
+}
