@@ -9,7 +9,9 @@ use crate::merge::is_echo;
 use crate::model::Model;
 use crate::pace::Lane;
 use crate::plugin::ChangeKind;
-use crate::record::{DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Stamps};
+use crate::record::{
+    DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Stamps, fits,
+};
 use crate::sync::Side;
 use crate::value::Value;
 
@@ -59,13 +61,24 @@ pub trait Numbers {
 pub fn capture(
     ledger: &mut Ledger<'_>,
     model: &Model,
-    observation: Observation<'_>,
+    mut observation: Observation<'_>,
     lane: Lane,
     numbers: &mut dyn Numbers,
     standing: &dyn Fn(LinkId) -> Standing,
 ) -> Result<Captured, LedgerError> {
     let side = observation.side;
-    match ledger.id(side, observation.id)? {
+    let known_id = ledger.id(side, observation.id)?;
+    if observation.kind == ChangeKind::Upsert && !fits(&observation.values) {
+        if let Some(IdRef::Link(id)) = known_id
+            && is_too_large(ledger, id)?
+        {
+            return Ok(Captured::Echo);
+        }
+        // What can't be kept is read once more when its turn comes, and is a dead letter if it still is so large.
+        observation.kind = ChangeKind::Hint;
+        observation.values.clear();
+    }
+    match known_id {
         Some(IdRef::Link(id)) => match ledger.link(id)? {
             Some(link) => known(ledger, model, observation, lane, id, link, standing(id)),
             // An index entry without its link can't be: both change in one transaction.
@@ -241,6 +254,13 @@ fn known(
         return Ok(Captured::Echo);
     }
     store(ledger, observation, lane, id, standing)
+}
+
+/// The record lies in the dead letters because it can't be kept.
+fn is_too_large(ledger: &Ledger<'_>, id: LinkId) -> Result<bool, LedgerError> {
+    Ok(ledger
+        .dead(id)?
+        .is_some_and(|letter| letter.reason.code == Reason::ROW_TOO_LARGE))
 }
 
 /// The state that lies in the dead letters, reported once more.

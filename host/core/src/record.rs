@@ -6,6 +6,12 @@ use crate::pace::Lane;
 use crate::sync::Side;
 use crate::value::{NEVER, Value};
 
+/// Values of one row larger than this together are not kept, so that an entry with both sides' rows, and what
+/// is committed with it, stays within one transaction of the store.
+pub const ROW_BYTES_MAX: usize = 320 * 1024;
+const REASON_CHARS_MAX: usize = 1_000;
+const REASON_FIELDS_MAX: usize = 50;
+
 /// One pair of records, for good. Also names the rows of plugin calls, see [`Token`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LinkId(pub u64);
@@ -240,6 +246,38 @@ pub struct Reason {
     pub fields: Vec<String>,
     /// Where the change was going.
     pub target: Option<Side>,
+}
+
+impl Reason {
+    /// A row of `side` that is too large to be kept.
+    pub const ROW_TOO_LARGE: &str = "row-too-large";
+
+    pub fn row_too_large(side: Side) -> Self {
+        Self {
+            code: Self::ROW_TOO_LARGE.into(),
+            message: format!(
+                "the mapped fields of the record on the {side} are larger than {} KiB together; shorten them there or map fewer, then retry",
+                ROW_BYTES_MAX / 1024
+            ),
+            fields: Vec::new(),
+            target: Some(side.other()),
+        }
+    }
+
+    /// A vendor's words may be a whole page.
+    pub fn bounded(mut self) -> Self {
+        if let Some((end, _)) = self.message.char_indices().nth(REASON_CHARS_MAX) {
+            self.message.truncate(end);
+            self.message.push('…');
+        }
+        self.fields.truncate(REASON_FIELDS_MAX);
+        self
+    }
+}
+
+/// Whether a row's values are small enough to be kept.
+pub fn fits(values: &[(FieldId, Value)]) -> bool {
+    values.iter().map(|(_, value)| value.bytes()).sum::<usize>() <= ROW_BYTES_MAX
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use crate::merge::{Write, answers};
 use crate::model::Model;
 use crate::record::{
     Bounce, DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Sent, Sides, Stamps,
+    fits,
 };
 use crate::sync::Side;
 use crate::value::Value;
@@ -58,7 +59,9 @@ pub fn written(
     if entry.generation == write.generation && covers(&link, model, &entry, source) {
         entry.pending[source] = None;
     }
-    if entry.pending[target].is_none() {
+    if after.is_some_and(|after| !fits(after)) {
+        entry.unread[target] = true;
+    } else if entry.pending[target].is_none() {
         entry.pending[target] =
             after.and_then(|after| normalised(model, &link, write, outcome, after, now_us));
     }
@@ -370,16 +373,20 @@ pub fn buried(
     if entry.generation != generation {
         return Ok(Left::Again);
     }
+    Ok(bury(ledger, id, entry, reason, now_us))
+}
+
+fn bury(ledger: &mut Ledger<'_>, id: LinkId, entry: Entry, reason: Reason, now_us: i64) -> Left {
     ledger.remove_entry(id);
     ledger.put_dead(
         id,
         &DeadLetter {
-            reason,
+            reason: reason.bounded(),
             at_ms: now_us / 1_000,
             entry,
         },
     );
-    Ok(Left::Dead)
+    Left::Dead
 }
 
 /// A record as it was read.
@@ -407,6 +414,13 @@ pub fn observed(
     let (Some(mut link), Some(mut entry)) = (ledger.link(id)?, ledger.entry(id)?) else {
         return Ok(Left::Nothing);
     };
+    if let Found::Row { values, .. } = &found
+        && !fits(values)
+    {
+        entry.pending[side] = None;
+        entry.unread[side] = true;
+        return Ok(bury(ledger, id, entry, Reason::row_too_large(side), now_us));
+    }
     entry.unread[side] = false;
     entry.generation = entry.generation.wrapping_add(1);
     let stamps = Stamps {

@@ -57,6 +57,15 @@ impl Value {
         }
     }
 
+    /// What it takes to keep the value, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Decimal(text) | Self::Text(text) | Self::Json(text) => text.len() + 8,
+            Self::Bytes(bytes) => bytes.len() + 8,
+            _ => 16,
+        }
+    }
+
     /// `None` for null.
     pub fn data_type(&self) -> Option<DataType> {
         Some(match self {

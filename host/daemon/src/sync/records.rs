@@ -7,7 +7,7 @@ use tidegate_core::record::Sides;
 use tidegate_store::{Batch, Seq, Store};
 
 /// Records are committed in slices of about this size, well below what the store takes at once.
-pub(super) const SLICE_BYTES: usize = 384 * 1024;
+pub(super) const SLICE_BYTES: usize = 256 * 1024;
 
 const SYNC: u8 = b's';
 const COUNTS: u8 = b'n';

@@ -44,6 +44,11 @@ pub(crate) struct Asked {
     pub(crate) keys: Packed,
 }
 
+/// The host keeps these with every record, so that a plugin must not make them as large as it likes.
+pub(super) const ID_BYTES_MAX: usize = 1_024;
+/// Cursors and the states of jobs: positions, not data.
+pub(super) const POSITION_BYTES_MAX: usize = 64 * 1_024;
+
 /// The layout that every change set has, wherever it comes from.
 pub(super) fn change_set(set: &ChangeSet) -> Result<(), CallError> {
     let rows = set.batch.rows;
@@ -76,21 +81,28 @@ pub(super) fn change_set(set: &ChangeSet) -> Result<(), CallError> {
         );
         return broken("kind-unknown", message);
     }
-    let bad_id = |id: &[u8]| id.is_empty() || std::str::from_utf8(id).is_err();
+    let bad_id =
+        |id: &[u8]| id.is_empty() || id.len() > ID_BYTES_MAX || std::str::from_utf8(id).is_err();
     if let Some(row) = set.ids.iter().position(bad_id) {
         return broken(
             "id-invalid",
-            format!("{}, row {row}: the id is empty or not text", set.object),
+            format!(
+                "{}, row {row}: the id is empty, not text, or longer than {ID_BYTES_MAX} bytes",
+                set.object
+            ),
         );
     }
     if let Some(row) = set
         .versions
         .iter()
-        .position(|version| std::str::from_utf8(version).is_err())
+        .position(|version| version.len() > ID_BYTES_MAX || std::str::from_utf8(version).is_err())
     {
         return broken(
             "version-invalid",
-            format!("{}, row {row}: the version is not text", set.object),
+            format!(
+                "{}, row {row}: the version is not text, or longer than {ID_BYTES_MAX} bytes",
+                set.object
+            ),
         );
     }
     Ok(())
@@ -117,13 +129,17 @@ fn only_fields(
 }
 
 fn aliases(aliases: &[Alias]) -> Result<(), CallError> {
-    match aliases
-        .iter()
-        .find(|alias| alias.old.is_empty() || alias.new.is_empty())
-    {
+    match aliases.iter().find(|alias| {
+        [&alias.old, &alias.new]
+            .iter()
+            .any(|id| id.is_empty() || id.len() > ID_BYTES_MAX)
+    }) {
         Some(alias) => broken(
             "id-invalid",
-            format!("{}: an alias with an empty id", alias.object),
+            format!(
+                "{}: an alias with an id that is empty or longer than {ID_BYTES_MAX} bytes",
+                alias.object
+            ),
         ),
         None => Ok(()),
     }
@@ -180,6 +196,13 @@ fn page(stream: &ChangeStream, page: &Page, limit: u64) -> Result<(), CallError>
 
 /// Equal to the one given only when nothing was read, or the same changes would come for ever.
 fn cursor(stream: &ChangeStream, page: &Page) -> Result<(), CallError> {
+    if page.cursor.len() > POSITION_BYTES_MAX {
+        let message = format!(
+            "a cursor of {} bytes; {POSITION_BYTES_MAX} are allowed",
+            page.cursor.len()
+        );
+        return broken("cursor-too-large", message);
+    }
     if stream.cursor.as_deref() != Some(page.cursor.as_slice()) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tidegate_core::plugin::{OperationKind, Operations, Outcome, Progress};
 
 use super::broken;
-use super::change::{RowsMax, change_set};
+use super::change::{ID_BYTES_MAX, POSITION_BYTES_MAX, RowsMax, change_set};
 use crate::call::CallError;
 
 /// The rows that a push, or the polls after it, may speak of.
@@ -69,8 +69,26 @@ pub(crate) fn progress(
                     format!("row {} was written and has no id", row.token),
                 );
             }
+            if written.id.len().max(written.version.len()) > ID_BYTES_MAX {
+                let message = format!(
+                    "row {}: an id or version longer than {ID_BYTES_MAX} bytes",
+                    row.token
+                );
+                return broken("id-invalid", message);
+            }
             ids.insert(written.id.as_bytes());
         }
+    }
+    if let Some(job) = progress
+        .job
+        .as_ref()
+        .filter(|job| job.state.len() > POSITION_BYTES_MAX)
+    {
+        let message = format!(
+            "a job's state of {} bytes; {POSITION_BYTES_MAX} are allowed",
+            job.state.len()
+        );
+        return broken("job-too-large", message);
     }
     after(sent, progress, &ids, rows_max)
 }

@@ -101,6 +101,11 @@ fn pages_are_held_to_what_was_asked() {
         ("id-invalid", |page| {
             page.changes[0].ids = [b"\xff", b"1"].iter().collect()
         }),
+        ("id-invalid", |page| {
+            let long = "7".repeat(1_025);
+            page.changes[0].ids = [long.as_str(), "1"].iter().collect();
+        }),
+        ("cursor-too-large", |page| page.cursor = vec![0; 65_537]),
         ("version-invalid", |page| {
             page.changes[0].versions = [b"\xff", b"1"].iter().collect()
         }),

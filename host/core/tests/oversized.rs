@@ -1,0 +1,207 @@
+//! A record that is too large to be kept: never stored, never stopping the host, and in step again when it shrinks.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::batch::DataType;
+use tidegate_core::capture::{Captured, Observation, Standing, capture};
+use tidegate_core::ledger::{Base, Changes, Ledger, LedgerError, SyncId};
+use tidegate_core::merge::{Decision, Mapped, decide};
+use tidegate_core::model::Model;
+use tidegate_core::pace::Lane;
+use tidegate_core::plugin::{ChangeKind, Direction, Field, Rule};
+use tidegate_core::record::{FieldId, LinkId, ROW_BYTES_MAX, Sides, Stamps};
+use tidegate_core::settle::{self, Counter, Found, Left};
+use tidegate_core::sync::{
+    ConflictPolicy, DeleteBrake, DeletePolicy, Initial, Side, SideSpec, SyncSpec,
+};
+use tidegate_core::value::Value;
+
+#[derive(Default)]
+struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Base for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        Ok(self.0.get(key).cloned())
+    }
+}
+
+impl Disk {
+    fn commit(&mut self, changes: Changes) {
+        let bytes: usize = changes.values().flatten().map(Vec::len).sum();
+        assert!(bytes < 1 << 20, "{bytes} bytes in one transaction");
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
+            };
+        }
+    }
+}
+
+fn model() -> Model {
+    let side = |name: &str| SideSpec {
+        endpoint: name.into(),
+        object: "thing".into(),
+        key: None,
+        deletes: DeletePolicy::Propagate,
+    };
+    let spec = SyncSpec {
+        name: "things".into(),
+        left: side("l"),
+        right: side("r"),
+        lane: Lane::Normal,
+        conflict: ConflictPolicy::Newest,
+        field_conflicts: BTreeMap::new(),
+        brake: DeleteBrake::default(),
+        initial: Initial::Both,
+        queue_max: 100,
+    };
+    let schemas = Sides::new(|_| {
+        vec![Field {
+            name: "note".into(),
+            data_type: DataType::Text,
+            label: "Note".into(),
+            nullable: true,
+            creatable: true,
+            updatable: true,
+            required: false,
+            upsert_key: false,
+            length_max: None,
+            precision: None,
+            scale: None,
+            resolution_us: None,
+            choices: Vec::new(),
+            references: Vec::new(),
+            notes: Vec::new(),
+        }]
+    });
+    let rule = Rule {
+        direction: Direction::LeftToRight,
+        inputs: vec!["note".into()],
+        outputs: vec!["note".into()],
+    };
+    Model::new(spec, Sides::default(), &schemas, &[rule]).expect("a sound sync")
+}
+
+const LINK: LinkId = LinkId(1);
+
+struct World {
+    disk: Disk,
+    model: Model,
+}
+
+impl World {
+    fn act<T>(&mut self, act: impl FnOnce(&mut Ledger<'_>, &Model) -> T) -> T {
+        let mut ledger = Ledger::new(&self.disk, SyncId(1));
+        let result = act(&mut ledger, &self.model);
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
+        result
+    }
+
+    fn capture(&mut self, note: &str) -> Captured {
+        self.act(|ledger, model| {
+            let observation = Observation {
+                side: Side::Left,
+                id: "1",
+                kind: ChangeKind::Upsert,
+                version: "",
+                stamps: STAMPS,
+                values: note_of(note),
+                key: None,
+            };
+            let known = u64::from(ledger.link(LINK).expect("a link").is_some());
+            let standing = |_| Standing::default();
+            capture(
+                ledger,
+                model,
+                observation,
+                Lane::Normal,
+                &mut Counter(known),
+                &standing,
+            )
+            .expect("a capture")
+        })
+    }
+
+    fn read(&mut self, note: &str) -> Left {
+        self.act(|ledger, model| {
+            let found = Found::Row {
+                id: "1".into(),
+                version: "".into(),
+                committed_us: None,
+                values: note_of(note),
+            };
+            settle::observed(ledger, model, LINK, Side::Left, found, 1).expect("settled")
+        })
+    }
+
+    fn next(&mut self) -> Decision {
+        self.act(|ledger, model| {
+            let link = ledger.link(LINK).expect("readable").expect("a link");
+            let entry = ledger.entry(LINK).expect("readable").expect("an entry");
+            let mapped = Mapped {
+                left: Some(Ok(note_of("mapped"))),
+                right: None,
+            };
+            decide(model, &link, &entry, &mapped, 1)
+        })
+    }
+}
+
+const STAMPS: Stamps = Stamps {
+    committed_us: None,
+    seen_us: 0,
+};
+
+fn note_of(note: &str) -> Vec<(FieldId, Value)> {
+    vec![(FieldId(0), Value::Text(note.into()))]
+}
+
+#[test]
+fn a_row_too_large_to_keep_becomes_a_dead_letter_and_comes_back_when_it_shrinks() {
+    let huge = "x".repeat(8 * ROW_BYTES_MAX);
+    let mut world = World {
+        disk: Disk::default(),
+        model: model(),
+    };
+    assert_eq!(world.capture(&huge), Captured::Queued(LINK));
+    assert_eq!(world.next(), Decision::Read(Side::Left));
+    assert_eq!(world.read(&huge), Left::Dead);
+    let letter = world.act(|ledger, _| ledger.dead(LINK).expect("readable").expect("a letter"));
+    assert_eq!(letter.reason.code, "row-too-large");
+    assert_eq!(
+        world.capture(&huge),
+        Captured::Echo,
+        "told once, not at every poll"
+    );
+
+    // A person tries it again without having changed it, then with.
+    for (note, left) in [(huge.as_str(), Left::Dead), ("short", Left::Again)] {
+        assert_eq!(
+            world.act(|ledger, _| settle::revived(ledger, LINK).expect("revived")),
+            Left::Again
+        );
+        assert_eq!(world.next(), Decision::Read(Side::Left));
+        assert_eq!(world.read(note), left);
+    }
+    assert!(matches!(world.next(), Decision::Write(_)));
+}
+
+#[test]
+fn a_smaller_state_brings_a_record_back_that_was_too_large() {
+    let mut world = World {
+        disk: Disk::default(),
+        model: model(),
+    };
+    world.capture(&"x".repeat(ROW_BYTES_MAX + 1));
+    world.read(&"x".repeat(ROW_BYTES_MAX + 1));
+    assert_eq!(world.capture("short"), Captured::Queued(LINK));
+    assert_eq!(
+        world.next(),
+        Decision::Read(Side::Left),
+        "what was read last is not known"
+    );
+    assert_eq!(world.read("short"), Left::Again);
+    assert!(matches!(world.next(), Decision::Write(_)));
+}
