@@ -227,6 +227,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
             plugin: plugins[&endpoint.plugin].clone(),
             gateway,
             config: endpoint.config.to_string(),
+            interval_ms: endpoint.interval_ms,
         };
         endpoints.insert(name, Arc::new(parts));
     }

@@ -21,6 +21,7 @@ use super::written::{
 };
 
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
+const INTERVAL_MS_LEAST: u64 = 100;
 const QUEUE_MAX: u64 = 100_000;
 const NAME_LENGTH_MAX: usize = 60;
 
@@ -130,6 +131,16 @@ impl Meaning<'_> {
                 ),
             }
         }
+        if endpoint
+            .interval_ms
+            .is_some_and(|ms| ms < INTERVAL_MS_LEAST)
+        {
+            self.findings.error(
+                Code::OutOfRange,
+                &join(key, "interval"),
+                format!("too short; {INTERVAL_MS_LEAST} ms are the least"),
+            );
+        }
         let pools_key = join(key, "pools");
         let pools = endpoint
             .pools
@@ -142,6 +153,7 @@ impl Meaning<'_> {
             allow: self.allow(&endpoint.allow),
             auth: auth?,
             config: endpoint.config.clone().unwrap_or_else(empty),
+            interval_ms: endpoint.interval_ms,
             pools,
         })
     }

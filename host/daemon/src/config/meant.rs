@@ -57,6 +57,8 @@ pub struct Endpoint {
     pub auth: Auth,
     /// Handed to the plugin as JSON text; an object.
     pub config: serde_json::Value,
+    /// Pause between looks for changes; the manifest's when absent.
+    pub interval_ms: Option<u64>,
     pub pools: BTreeMap<String, PoolOverride>,
 }
 

@@ -118,6 +118,7 @@ fn endpoint(section: &mut Section<'_, '_>) -> WrittenEndpoint {
         allow: section.texts("allow"),
         auth: section.section("auth", auth),
         config: section.json("config"),
+        interval_ms: section.duration_ms("interval"),
         pools: section.sections("pools", |pool| WrittenPool {
             limit: pool.count("limit"),
             share: pool.number("share"),

@@ -41,6 +41,7 @@ pub(super) struct WrittenEndpoint {
     pub(super) allow: Vec<(String, String)>,
     pub(super) auth: Option<WrittenAuth>,
     pub(super) config: Option<serde_json::Value>,
+    pub(super) interval_ms: Option<u64>,
     pub(super) pools: BTreeMap<String, WrittenPool>,
 }
 

@@ -12,9 +12,11 @@
 //! - [`compare`]: what both sides hold in the end
 //! - [`report`]: what a person is told
 //! - [`soak`]: the same with one kill after the other
+//! - [`load`]: how fast it goes when nothing holds it back
 
 mod compare;
 mod crowd;
+mod load;
 mod org;
 mod people;
 mod report;
@@ -32,6 +34,7 @@ use org::Org;
 use report::{Report, Timer};
 use stage::Stage;
 
+pub use load::{Loaded, Phase, load};
 pub use report::Report as DemoReport;
 pub use soak::{Soaked, Until, soak};
 
@@ -101,7 +104,7 @@ pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
         stage.folder().display()
     ));
     people::create(&stage.database(), arguments.records, arguments.seed)?;
-    let org = Org::new(stage.start_simulator().await?);
+    let org = Org::new(stage.start_simulator(&stage::USUAL).await?);
     tell(&format!("a simulated Salesforce org at {}", org.base()));
     stage.start_host()?;
     tell("first sync");

@@ -136,6 +136,13 @@ impl Org {
         Ok(answer.error_for_status()?.text().await?)
     }
 
+    /// API calls that the org has counted, whoever made them.
+    pub(super) async fn calls_total(&self) -> Result<u64> {
+        self.stats().await?["calls_total"]
+            .as_u64()
+            .context("the simulator counted no calls")
+    }
+
     pub(super) async fn stats(&self) -> Result<Value> {
         Ok(serde_json::from_str(&self.look("stats").await?)?)
     }

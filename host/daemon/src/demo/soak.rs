@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::crowd::{self, Crowd};
 use super::org::Org;
 use super::report::{Report, Timer};
-use super::stage::Stage;
+use super::stage::{self, Stage};
 use super::{Scene, Tell, compare, people, rest};
 use crate::status::SyncState;
 
@@ -51,7 +51,7 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<Soaked>
     let mut rng = ChaCha8Rng::seed_from_u64(scene.seed ^ 0x5041);
     let mut stage = Stage::set(scene)?;
     people::create(&stage.database(), scene.records, scene.seed)?;
-    let org = Org::new(stage.start_simulator().await?);
+    let org = Org::new(stage.start_simulator(&stage::USUAL).await?);
     org.set_faults(crowd::FAULTS).await?;
     let mut crowd = Crowd::new(scene.seed, stage.database(), &org).await?;
     let mut report = Report {

@@ -16,6 +16,25 @@ use crate::status::Status;
 /// The connector asks the org every 5 s; by then the host has seen every change.
 pub(super) const POLL: Duration = Duration::from_secs(7);
 
+/// What the simulated org is like.
+pub(super) struct OrgKind {
+    /// How long a write may take, stamped with the time it began.
+    pub late_visible_ms: u32,
+    pub daily_limit: u64,
+}
+
+/// As the demo has it.
+pub(super) const USUAL: OrgKind = OrgKind {
+    late_visible_ms: 40,
+    daily_limit: 100_000,
+};
+
+/// Nothing that costs time but what every write costs.
+pub(super) const UNLIMITED: OrgKind = OrgKind {
+    late_visible_ms: 0,
+    daily_limit: 1_000_000_000,
+};
+
 enum Folder {
     Passing(TempDir),
     Kept(PathBuf),
@@ -106,7 +125,7 @@ impl Stage {
     }
 
     /// The org's address.
-    pub(super) async fn start_simulator(&mut self) -> Result<String> {
+    pub(super) async fn start_simulator(&mut self, kind: &OrgKind) -> Result<String> {
         let mut child = tokio::process::Command::new(&self.program)
             .args([
                 "sim",
@@ -114,7 +133,7 @@ impl Stage {
                 "--seed",
                 &self.seed.to_string(),
                 "--late-visible",
-                "40",
+                &kind.late_visible_ms.to_string(),
             ])
             .args([
                 "--client-id",
@@ -122,7 +141,7 @@ impl Stage {
                 "--client-secret",
                 CLIENT_SECRET,
                 "--daily-limit",
-                "100000",
+                &kind.daily_limit.to_string(),
             ])
             .arg("--journal")
             .arg(self.folder().join("org-journal.jsonl"))
@@ -144,7 +163,8 @@ impl Stage {
         std::fs::write(self.folder().join("client-secret"), CLIENT_SECRET)?;
         let config = CONFIG
             .replace("{plugins}", &self.plugins.display().to_string())
-            .replace("{org}", &self.base);
+            .replace("{org}", &self.base)
+            .replace("{daily-limit}", &kind.daily_limit.to_string());
         std::fs::write(self.config(), config)?;
         Ok(self.base.clone())
     }
@@ -160,6 +180,26 @@ impl Stage {
             .spawn()
             .context("starting the host")?;
         self.host = Some(child);
+        Ok(())
+    }
+
+    /// Has the config checked, which also compiles the plugins for the host that is started next.
+    pub(super) async fn check_config(&self) -> Result<()> {
+        std::fs::create_dir_all(self.data())?;
+        let checked = tokio::process::Command::new(&self.program)
+            .arg("check")
+            .arg("--config")
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("checking the config")?;
+        if !checked.status.success() {
+            bail!(
+                "the config is refused: {}",
+                String::from_utf8_lossy(&checked.stderr)
+            );
+        }
         Ok(())
     }
 
@@ -215,6 +255,25 @@ impl Stage {
             Ok(Answer::Status(status)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// Processor time that the host has used, all threads together.
+    pub(super) fn host_cpu_seconds(&self) -> f64 {
+        const TICKS_PER_SECOND: f64 = 100.0;
+        let Some(host) = &self.host else { return 0.0 };
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", host.id())).unwrap_or_default();
+        // The second field is the program's name in brackets and may hold anything.
+        let fields = text
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        ticks as f64 / TICKS_PER_SECOND
     }
 
     /// The most resident memory that the host ever had.

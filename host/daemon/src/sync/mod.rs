@@ -50,6 +50,8 @@ pub struct Endpoint {
     pub gateway: Arc<Gateway>,
     /// The endpoint's `config` table as JSON.
     pub config: String,
+    /// Pause between looks for changes, where the operator chose one.
+    pub interval_ms: Option<u64>,
 }
 
 /// A sync as configured, with its mapping.

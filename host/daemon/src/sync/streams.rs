@@ -2,7 +2,7 @@
 //!
 //! A stream passes a cursor on only when everything up to it is on disk (invariant 1), stops while its syncs'
 //! queues are full (invariant 8), and comes back when the source is heard to commit, when the page said so,
-//! or after the manifest's interval.
+//! or after the endpoint's interval.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -151,6 +151,9 @@ impl Stream {
     }
 
     fn interval_ms(&self) -> u64 {
+        if let Some(interval_ms) = self.endpoint.interval_ms {
+            return interval_ms;
+        }
         let capture = self.endpoint.plugin.manifest().capture.as_ref();
         capture
             .and_then(|capture| tidegate_core::time::parse_duration(&capture.interval).ok())

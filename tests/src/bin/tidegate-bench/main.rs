@@ -6,6 +6,7 @@
 //!
 //! Absent: judgements. Tests never assert on time, and a figure over its aim is still only a figure.
 
+mod end_to_end;
 mod mapping;
 mod race;
 mod report;
@@ -27,6 +28,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// In the order in which they run.
 const BENCHES: &[Bench] = &[
+    Bench {
+        name: "end-to-end",
+        about: "a database and an org without limits",
+        run: end_to_end::run,
+    },
     Bench {
         name: "sandbox",
         about: "a call of a plugin, in an instance of its own",
