@@ -90,11 +90,22 @@ pub(super) async fn discover(
             Err(error) => findings.error(
                 Code::EndpointUnusable,
                 &join("endpoints", &name),
-                format!("can't be asked: {error} [{}]", error.code()),
+                format!("can't be asked: {}", told(&error)),
             ),
         }
     }
     catalogs
+}
+
+/// The words of a failed call, and its code once.
+pub(super) fn told(error: &CallError) -> String {
+    let message = match error {
+        CallError::Fault(fault) => &fault.message,
+        CallError::Breach { message, .. }
+        | CallError::Trap { message, .. }
+        | CallError::Contract { message, .. } => message,
+    };
+    format!("{message} [{}]", error.code())
 }
 
 fn objects_of(config: &Config, endpoint: &str) -> BTreeSet<String> {

@@ -57,7 +57,7 @@ pub async fn endpoints(
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
         fields::check(sync, schemas(sync, &catalogs), rules, findings);
     }
-    plan(config, reaches, &rules, findings).await
+    plan(config, reaches, &catalogs, &rules, findings).await
 }
 
 fn schemas<'a>(sync: &Sync, catalogs: &'a Catalogs) -> Schemas<'a> {
@@ -113,7 +113,7 @@ fn refused(sync: &str, error: &CallError, findings: &Findings) {
     let key = join(&join(&join("syncs", sync), "mapping"), "config");
     let text = match error {
         CallError::Fault(fault) => fault.message.clone(),
-        other => format!("{other} [{}]", other.code()),
+        other => live::told(other),
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         findings.error(Code::MappingRefused, &key, line);
@@ -124,11 +124,16 @@ fn refused(sync: &str, error: &CallError, findings: &Findings) {
 async fn plan(
     config: &Config,
     reaches: &BTreeMap<Arc<str>, Reach>,
+    catalogs: &Catalogs,
     rules: &Rules,
     findings: &Findings,
 ) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (name, reach) in reaches {
+        // What could not be asked has been reported, and could not be prepared either.
+        if !catalogs.contains_key(name) {
+            continue;
+        }
         let demands = demands(config, name, rules);
         if demands.is_empty() {
             continue;
@@ -141,7 +146,7 @@ async fn plan(
             Err(error) => findings.error(
                 Code::EndpointUnusable,
                 &join("endpoints", name),
-                format!("can't be prepared: {error} [{}]", error.code()),
+                format!("can't be prepared: {}", live::told(&error)),
             ),
         }
     }

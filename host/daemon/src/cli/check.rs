@@ -143,11 +143,20 @@ impl Journal for NoWrites {
     }
 }
 
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 fn text(report: &Report) -> String {
     let mut lines: Vec<String> = report.problems.iter().map(Problem::to_string).collect();
     lines.push(match (report.errors, report.warnings) {
         (0, 0) => "nothing is wrong".to_owned(),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+        (errors, warnings) => format!(
+            "{}, {}",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ),
     });
     let open: Vec<&Planned> = report
         .steps

@@ -53,7 +53,7 @@ enum Command {
     Status,
     /// Hold a sync; its changes wait
     Pause(status::SyncArguments),
-    /// Let a held or stopped sync go on
+    /// Let a held sync go on
     Resume(status::SyncArguments),
     /// Let the deletes through that a sync's brake holds back
     ReleaseDeletes(status::SyncArguments),

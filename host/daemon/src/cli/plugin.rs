@@ -22,7 +22,10 @@ pub(super) enum PluginCommand {
         force: bool,
     },
     /// Show what a plugin is and what it asks for, without running it
-    Inspect { file: PathBuf },
+    Inspect {
+        /// The component.
+        file: PathBuf,
+    },
 }
 
 pub(super) fn run(command: PluginCommand, terminal: &Terminal) -> Exit {

@@ -28,10 +28,15 @@ pub(super) fn run(path: &Path, terminal: &Terminal) -> Exit {
             let (exit, code) = judge(&error);
             let message = match error.downcast_ref::<AssembleError>() {
                 // The problems are many lines already, each with its place.
-                Some(AssembleError::Config(problems)) => problems
-                    .iter()
-                    .map(|problem| format!("\n{problem}"))
-                    .collect(),
+                Some(AssembleError::Config(problems)) => {
+                    let lines: String = problems
+                        .iter()
+                        .map(|problem| format!("{problem}\n"))
+                        .collect();
+                    format!(
+                        "the config can't be used:\n{lines}`tidegate check` finds all that is wrong"
+                    )
+                }
                 _ => chain(error.as_ref()),
             };
             terminal.failure(&code, message);
@@ -50,7 +55,7 @@ async fn live(loaded: Loaded, stop: CancellationToken) -> anyhow::Result<()> {
     tracing::info!(
         syncs = assembled.names.join(", "),
         data = %assembled.host.data.display(),
-        "running"
+        "starting"
     );
     let engine = assembled.syncs.run(stop);
     let ended = host::live(

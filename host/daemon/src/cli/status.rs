@@ -21,13 +21,19 @@ pub(super) struct SyncArguments {
 pub(super) enum DeadCommand {
     /// Show the records that wait for a person, newest first
     List {
+        /// Only this sync's.
         sync: Option<String>,
         /// The most to show.
         #[arg(long, default_value_t = 100)]
         rows_max: usize,
     },
     /// Try records again: those named, or all of the sync's
-    Retry { sync: String, records: Vec<String> },
+    Retry {
+        /// The sync, as the config calls it.
+        sync: String,
+        /// Records as `dead list` names them; all when there is none.
+        records: Vec<String>,
+    },
 }
 
 impl From<DeadCommand> for Command {
@@ -111,7 +117,7 @@ fn show(answer: Answer, terminal: &Terminal) -> Exit {
             terminal.answer(
                 &serde_json::json!({ "changed": changed }),
                 |_| match changed {
-                    0 => "it was so already".to_owned(),
+                    0 => "there was nothing to do".to_owned(),
                     _ => "done".to_owned(),
                 },
             );

@@ -14,9 +14,15 @@ use crate::config::{self, Loaded};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum StoreCommand {
     /// Write everything to one portable file, which any engine can import
-    Export { file: PathBuf },
+    Export {
+        /// The file to write.
+        file: PathBuf,
+    },
     /// Make the store anew from an exported file
-    Import { file: PathBuf },
+    Import {
+        /// The exported file.
+        file: PathBuf,
+    },
     /// Read every record and check that it is as it was written
     Verify,
 }

@@ -23,6 +23,8 @@ use super::written::{
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
 const INTERVAL_MS_LEAST: u64 = 100;
 const QUEUE_MAX: u64 = 100_000;
+/// Streams ask for no fewer rows than this at once, so a smaller queue would never take any.
+const QUEUE_LEAST: u64 = 16;
 const NAME_LENGTH_MAX: usize = 60;
 
 pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Config {
@@ -261,11 +263,11 @@ impl Meaning<'_> {
         let mapping = self.mapping(key, &sync.mapping);
         let brake = self.brake(&join(key, "brake"), sync.brake.as_ref());
         let queue_max = sync.queue_max.unwrap_or(QUEUE_MAX);
-        if queue_max == 0 {
+        if queue_max < QUEUE_LEAST {
             self.findings.error(
                 Code::OutOfRange,
                 &join(key, "queue-max"),
-                "a queue of 0 takes no change",
+                format!("a queue of {queue_max} takes no change; {QUEUE_LEAST} are the least"),
             );
         }
         Some(Sync {

@@ -715,7 +715,7 @@ fn quarantined(side: Side) -> Reason {
     Reason {
         code: "create-unknown".into(),
         message: format!(
-            "a create on the {side} may or may not have happened, and the side has no key to look it up by; look for the record there, then retry or drop this letter"
+            "a create on the {side} may or may not have happened, and the side has no key to look it up by; look for the record there, and give the side a `key` so that others are found again"
         ),
         fields: Vec::new(),
         target: Some(side),

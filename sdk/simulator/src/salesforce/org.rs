@@ -26,7 +26,7 @@ pub enum StartError {
     #[error(transparent)]
     Field(#[from] FieldError),
     /// The journal's file can't be written.
-    #[error("the journal {path:?} can't be opened for writing")]
+    #[error("the journal {} can't be opened for writing", .path.as_deref().unwrap_or(std::path::Path::new("")).display())]
     Journal {
         /// The file.
         path: Option<std::path::PathBuf>,
