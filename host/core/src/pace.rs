@@ -13,6 +13,7 @@
 //!   - `measure`: what a pool counts, and over which time
 //!   - `flight`: requests without an answer yet
 //!   - `others`: what other applications use of it
+//!   - `trail`: what went and fell out lately
 //!   - `park`: after the vendor said stop
 //!   - `reserve`: what a lane leaves for those above
 //!   - `spread`: units handed out evenly
@@ -22,12 +23,26 @@
 //! - `turns`: whose turn it is among the syncs of a lane
 //! - `line`: who waits, and in which order
 //! - [`pacer`]: all pools, and who waits for them
+//!   - `seats`: who sits at it, with which pools
+//!   - `back`: permits that come back
+//!   - `keep`: what survives a kill
+//! - `book`: units on the books before they are used, for hosts that are killed
+//! - [`ladder`]: what is asked of everybody as a long allowance runs out
+//! - [`accounts`]: several credentials of one endpoint
+//! - [`breaker`]: an endpoint that fails is left alone for a while
+//! - [`usage`]: what was used, by hour, pool, sync, operation and lane
 
+pub mod accounts;
+mod back;
+mod book;
+pub mod breaker;
 mod calendar;
 pub mod cost;
 pub mod count;
 mod flight;
 pub mod identity;
+mod keep;
+pub mod ladder;
 pub mod ledger;
 mod line;
 mod measure;
@@ -37,16 +52,23 @@ mod park;
 mod pool;
 pub mod report;
 mod reserve;
+mod seats;
 mod spread;
 mod timing;
+mod trail;
 mod turns;
+pub mod usage;
 
+pub use accounts::{Accounts, Purpose};
+pub use breaker::Breaker;
 pub use cost::{Draws, Shape};
 pub use count::{PoolCounts, PoolFigures};
 pub use identity::{Identity, PoolKey};
+pub use ladder::{Asks, Ladder, Level, Steps};
 pub use pacer::{Pacer, Seat, Ticket};
 pub use park::Throttled;
 pub use report::Report;
+pub use usage::{Forecast, Spender, Spent, Usage};
 
 use std::sync::Arc;
 
@@ -184,6 +206,10 @@ pub enum Reason {
     Queued { pool: Arc<str> },
     /// Units are handed out evenly, so that a burst does not spend the window at its start.
     Smoothed { pool: Arc<str> },
+    /// The allowance runs out, and what is left is for more urgent work until it comes back.
+    Degraded { pool: Arc<str> },
+    /// Its use is not yet on the books that survive a kill.
+    Unbooked { pool: Arc<str> },
 }
 
 impl Reason {
@@ -195,7 +221,9 @@ impl Reason {
             | Self::Parked { pool }
             | Self::Probing { pool }
             | Self::Queued { pool }
-            | Self::Smoothed { pool } => pool,
+            | Self::Smoothed { pool }
+            | Self::Degraded { pool }
+            | Self::Unbooked { pool } => pool,
         }
     }
 }

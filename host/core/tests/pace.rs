@@ -614,11 +614,16 @@ fn a_restored_count_from_the_future_counts_as_now() {
         at(1_000),
         &[PoolCounts {
             pool: "burst".to_owned(),
+            holder: Vec::new(),
             counts: vec![(ahead, 5)],
+            booked: 0,
+            upto: 0,
+            lasts_ms: 0,
         }],
     );
     assert!(try_one(&mut pacer, at(10_999), Lane::Critical).is_err());
-    assert!(try_one(&mut pacer, at(11_100), Lane::Critical).is_ok());
+    // What an earlier host sent may arrive up to a second later.
+    assert!(try_one(&mut pacer, at(12_100), Lane::Critical).is_ok());
 }
 
 #[test]

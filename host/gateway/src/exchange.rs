@@ -352,6 +352,14 @@ fn held_back(wait: &Wait, now_ms: u64) -> Fault {
             format!("others wait for pool {pool} already"),
         ),
         Reason::Smoothed { pool } => ("pool-smoothed", format!("pool {pool} is handed out evenly")),
+        Reason::Degraded { pool } => (
+            "pool-degraded",
+            format!("pool {pool} runs out, and what is left is kept for more urgent work"),
+        ),
+        Reason::Unbooked { pool } => (
+            "pool-unbooked",
+            format!("what would be used of pool {pool} is not durably noted yet"),
+        ),
     };
     Fault::new(
         FaultKind::Throttled,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::flight::Flight;
+use super::ladder::Level;
 use super::measure::Measure;
 use super::park::Throttled;
 use super::pool::{Candidate, Pool};
@@ -12,6 +13,10 @@ use super::{Ended, Lane, Reason, Settings};
 use crate::time::Now;
 
 const SECOND_MS: i64 = 1_000;
+/// What an earlier host has sent reaches the vendor at most so much later.
+const ON_ITS_WAY_MS: i64 = 1_000;
+const UNKNOWN_CALL_MS: u64 = 1_000;
+const UNKNOWN_LASTS_MS: u64 = 60_000;
 const HOUR_MS: f64 = 3_600_000.0;
 
 /// A pool's state for people and metrics.
@@ -32,6 +37,8 @@ pub struct PoolFigures {
     /// The part of the limit that is believed in after throttles that nothing explained.
     pub trusted_permille: u32,
     pub parked_until_ms: Option<u64>,
+    /// What is asked of everybody, for a long window.
+    pub level: Level,
     /// Why a normal request would wait now.
     pub reason: Option<Reason>,
 }
@@ -40,8 +47,16 @@ pub struct PoolFigures {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolCounts {
     pub pool: String,
+    /// Who the pool belongs to, as in [`super::PoolKey`].
+    pub holder: Vec<String>,
     /// Wall clock in milliseconds since 1970, and units; oldest first.
     pub counts: Vec<(i64, u64)>,
+    /// Units that may leave before the next snapshot, and count as used if there is none.
+    pub booked: u64,
+    /// Of all units that ever leave in this life of the host, as many may.
+    pub upto: u64,
+    /// For what is in use at once: how long it may go on.
+    pub lasts_ms: u64,
 }
 
 /// A permit as it came back.
@@ -59,8 +74,10 @@ impl Pool {
         let Some(flight) = self.flights.remove(back.permit) else {
             return;
         };
-        if !matches!(ended, Ended::Unsent) {
-            self.counted += flight.units;
+        // Whether a refused request counts is the vendor's secret: readings tell, where there are any, and what they
+        // tell beyond our own count goes with the others'. Counted twice, it would fall out as room that is none.
+        let refused = matches!(ended, Ended::Throttled(_)) && self.others.heard_ms().is_some();
+        if !matches!(ended, Ended::Unsent) && !refused {
             self.lasted_ms += back.lasted_ms;
             let known_ms = if self.way_ms == 0 {
                 back.lasted_ms
@@ -71,7 +88,10 @@ impl Pool {
             self.measure
                 .count(now, flight.units, back.lasted_ms, back.behind_ms);
         }
-        self.learn(now, back.permit, flight, ended);
+        self.longest_ms = back
+            .lasted_ms
+            .max(self.longest_ms - self.longest_ms / 1_024);
+        self.learn(now, back, flight, ended);
         let passed = matches!(ended, Ended::Answered(_));
         let spent = matches!(ended, Ended::Throttled(throttled) if *throttled.pool == *self.name);
         if !spent {
@@ -80,30 +100,27 @@ impl Pool {
     }
 
     /// An answer may tell of pools that its request did not draw on.
-    pub(super) fn overhear(&mut self, now: Now, permit: u64, ended: &Ended) {
+    pub(super) fn overhear(&mut self, now: Now, back: Back, ended: &Ended) {
         let nothing = Flight {
             units: 0,
             since_ms: now.mono_ms,
-            counted_before: self.counted,
-            load_before: self.measure.counted() + self.flights.units(),
-            left_before: self.left,
             lasted_before_ms: self.lasted_ms,
             likely_ms: 0,
             long: false,
         };
-        self.learn(now, permit, nothing, ended);
+        self.learn(now, back, nothing, ended);
     }
 
-    fn learn(&mut self, now: Now, permit: u64, flight: Flight, ended: &Ended) {
+    fn learn(&mut self, now: Now, back: Back, flight: Flight, ended: &Ended) {
         match ended {
             Ended::Answered(reports) => {
                 let ours = |report: &&Report| *report.pool == *self.name;
                 if let Some(report) = reports.iter().find(ours) {
-                    self.hear(now, flight, report);
+                    self.hear(now, back, flight, report);
                 }
             }
             Ended::Throttled(throttled) if *throttled.pool == *self.name => {
-                self.throttled(now, permit, throttled);
+                self.throttled(now, back.permit, throttled);
             }
             Ended::Throttled(_) | Ended::Unsent | Ended::Lost => {}
         }
@@ -129,7 +146,7 @@ impl Pool {
 
     /// Used by others = reported - ours. Requests that overlapped the answered one may or may not be in the
     /// vendor's figure, so it bounds the others from both sides.
-    fn hear(&mut self, now: Now, one: Flight, report: &Report) {
+    fn hear(&mut self, now: Now, back: Back, one: Flight, report: &Report) {
         if let Some(limit) = report.limit.filter(|limit| *limit > 0) {
             self.reported_limit(limit);
         }
@@ -142,22 +159,27 @@ impl Pool {
         let since_ms = self.lasted_ms - one.lasted_before_ms;
         self.measure.learn_way(used, since_ms);
         let counted = self.measure.counted();
-        // The figure is of some moment since the request left. What was ours then is bounded by what was ours
-        // when it left and all that left since, and by what is still ours and was there before it.
+        // The figure is of the moment at which the request reached the vendor: what left later is not in it, what
+        // has fallen out since is. Of what left while it was on its way, some may have overtaken it or not.
+        let told_ms = now.mono_ms.saturating_sub(back.behind_ms);
         let (ours_least, ours_most) = match self.measure {
             Measure::Execution { .. } => {
                 let flying = self.flights.lasting_ms(now.mono_ms);
                 (counted.saturating_sub(since_ms), counted + flying)
             }
             _ => {
-                let overlapped = self.counted - one.counted_before - one.units;
-                let since = self.left - one.left_before;
-                (counted.saturating_sub(overlapped), one.load_before + since)
+                let load = counted + self.flights.units() + self.dropped.after(told_ms);
+                let later = self.sent.after(told_ms);
+                let left_ms = now.mono_ms.saturating_sub(back.lasted_ms);
+                let unsure = self.sent.after(left_ms) - later;
+                let most = load.saturating_sub(later);
+                (most.saturating_sub(unsure), most)
             }
         };
         let most = used.saturating_sub(ours_least);
         let least = used.saturating_sub(ours_most);
-        self.others.hear(now.mono_ms, least, most);
+        let left_ms = now.mono_ms.saturating_sub(back.lasted_ms);
+        self.others.hear(left_ms, told_ms, least, most);
     }
 
     pub(super) fn figures(&self, now: Now, jitter_ms: u64, settings: &Settings) -> PoolFigures {
@@ -185,6 +207,7 @@ impl Pool {
             },
             trusted_permille: (self.park.trust(now.mono_ms) * 1_000.0) as u32,
             parked_until_ms: self.park.until_ms(now.mono_ms),
+            level: self.ladder.map(|ladder| ladder.level()).unwrap_or_default(),
             reason: self
                 .check(now, &normal, settings)
                 .err()
@@ -194,7 +217,9 @@ impl Pool {
 
     /// What is in flight is taken as counted now.
     pub(super) fn counts(&self, now: Now) -> Option<PoolCounts> {
-        let ledger = self.measure.ledger()?;
+        let Some(ledger) = self.measure.ledger() else {
+            return self.lasting(now);
+        };
         let wall_ms = now.wall_us / 1_000;
         let shift = match self.measure {
             Measure::CalendarDay { .. } => 0,
@@ -214,25 +239,58 @@ impl Pool {
             _ => self.flights.units(),
         };
         if flying > 0 {
-            counts.push((wall_ms, flying));
+            counts.push((wall_ms + ON_ITS_WAY_MS, flying));
         }
-        (!counts.is_empty()).then(|| PoolCounts {
+        let booked = self.book.map_or(0, |book| book.size(self.limit()));
+        (!counts.is_empty() || booked > 0).then(|| PoolCounts {
             pool: self.name.to_string(),
+            holder: Vec::new(),
             counts,
+            booked,
+            upto: self.left + booked,
+            lasts_ms: 0,
         })
     }
 
-    /// Counts from an earlier run. What lies in the future, because the wall clock was set back, counts as now.
+    /// A host that is killed leaves requests behind that go on at the vendor: as many as can be at once, for as
+    /// long as such a request lasts.
+    fn lasting(&self, now: Now) -> Option<PoolCounts> {
+        let lasts_ms = match self.longest_ms {
+            0 => UNKNOWN_LASTS_MS,
+            longest_ms => longest_ms.saturating_mul(2),
+        };
+        self.book?;
+        Some(PoolCounts {
+            pool: self.name.to_string(),
+            holder: Vec::new(),
+            counts: vec![(now.wall_us / 1_000, self.limit())],
+            booked: 0,
+            upto: 0,
+            lasts_ms,
+        })
+    }
+
+    /// Counts from an earlier run. What lies in the future, because the wall clock was set back, counts as now; what
+    /// was booked or in flight may still be on its way.
     pub(super) fn restore(&mut self, now: Now, counts: &PoolCounts) {
         let wall_ms = now.wall_us / 1_000;
-        for (at_ms, units) in &counts.counts {
-            let at_ms = (*at_ms).min(wall_ms);
+        let booked = match self.measure {
+            // A call's time is not known before its answer.
+            Measure::Execution { .. } => counts.booked * UNKNOWN_CALL_MS,
+            _ => counts.booked,
+        };
+        let known = counts.counts.iter().copied();
+        for (at_ms, units) in known.chain([(wall_ms + ON_ITS_WAY_MS, booked)]) {
+            let at_ms = at_ms.min(wall_ms + ON_ITS_WAY_MS);
             match &mut self.measure {
-                Measure::CalendarDay { ledger, .. } => ledger.add(at_ms, *units),
+                Measure::CalendarDay { ledger, .. } => ledger.add(at_ms, units),
                 Measure::Rolling { ledger, .. } | Measure::Execution { ledger, .. } => {
-                    ledger.add(at_ms - wall_ms + now.mono_ms as i64, *units);
+                    ledger.add(at_ms - wall_ms + now.mono_ms as i64, units);
                 }
-                Measure::Concurrency { .. } => {}
+                Measure::Concurrency { .. } => {
+                    let (ghosts, _) = self.ghosts;
+                    self.ghosts = (ghosts.max(units), now.mono_ms + counts.lasts_ms);
+                }
             }
         }
         self.refresh(now);

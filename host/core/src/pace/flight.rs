@@ -10,11 +10,6 @@ const EARLY: u64 = 4;
 pub(super) struct Flight {
     pub(super) units: u64,
     pub(super) since_ms: u64,
-    /// All that the pool had ever counted when it left.
-    pub(super) counted_before: u64,
-    /// What was counted or in flight when it left, itself included, and all that had ever left.
-    pub(super) load_before: u64,
-    pub(super) left_before: u64,
     /// Milliseconds that answered requests had ever lasted when it left.
     pub(super) lasted_before_ms: u64,
     /// It will hardly last longer.

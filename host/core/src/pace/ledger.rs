@@ -72,6 +72,20 @@ impl Ledger {
         }
     }
 
+    /// The same, telling of each entry.
+    pub(super) fn forget_each(&mut self, until_ms: i64, mut each: impl FnMut(i64, u64)) {
+        let gone = self.entries.iter().take_while(|(at, _)| *at <= until_ms);
+        gone.for_each(|(stamp, units)| each(*stamp, *units));
+        self.forget(until_ms);
+    }
+
+    /// Units of entries after a moment.
+    pub(super) fn after(&self, at_ms: i64) -> u64 {
+        let later = self.entries.iter().rev();
+        let later = later.take_while(|(stamp, _)| *stamp > at_ms);
+        later.map(|(_, units)| units).sum()
+    }
+
     /// Takes back units, the oldest first, as many as there are.
     pub(super) fn drop_oldest(&mut self, mut units: u64) {
         while units > 0

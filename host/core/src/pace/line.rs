@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cost::Draws;
+use super::pacer::{Seat, Ticket};
 use super::turns::Turns;
 use super::{Lane, Reason, Wait};
 
@@ -119,6 +120,13 @@ impl Lines {
         let was_head = line.key() == Some((tag, ticket));
         let waiting = line.items.remove(&(tag, ticket))?;
         Some((waiting, queue, was_head))
+    }
+
+    /// Everybody who waits for a seat.
+    pub(super) fn of_seat(&self, seat: Seat) -> Vec<Ticket> {
+        let waiting = self.queues.iter().flat_map(|queue| queue.items.values());
+        let theirs = waiting.filter(|waiting| waiting.draws.seat == seat);
+        theirs.map(|waiting| Ticket(waiting.ticket)).collect()
     }
 
     /// Has the queue's head looked at.

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use super::PoolError;
 use super::calendar::Days;
 use super::ledger::Ledger;
+use super::trail::Trail;
 use crate::manifest::{Pool as Written, WINDOW_MAX, Window};
 use crate::time::{Now, parse_duration};
 
@@ -135,11 +136,14 @@ impl Measure {
         }
     }
 
-    /// Forgets what has left the window. `true` when a day has ended.
-    pub(super) fn refresh(&mut self, now: Now) -> bool {
+    /// Forgets what has left the window, and notes it. `true` when a day has ended.
+    pub(super) fn refresh(&mut self, now: Now, dropped: &mut Trail) -> bool {
         match self {
             Self::Rolling { window_ms, ledger } => {
-                ledger.forget(now.mono_ms as i64 - (*window_ms + GRAIN_MS) as i64);
+                let kept_ms = (*window_ms + GRAIN_MS) as i64;
+                ledger.forget_each(now.mono_ms as i64 - kept_ms, |stamp, units| {
+                    dropped.note((stamp + kept_ms).max(0) as u64, units);
+                });
             }
             Self::Execution {
                 window_ms,

@@ -8,9 +8,13 @@ use super::ledger::Ledger;
 
 /// Parts in which a first reading falls out of the window, as it can't be known when it was used.
 const PARTS: u64 = 64;
-const ENTRIES_MAX: usize = 512;
-const RATE_MIN_MS: u64 = 1_000;
-const RATE_MAX_MS: u64 = 600_000;
+const ENTRIES_MAX: usize = 8_192;
+/// The part of a window that is taken for a moment.
+const SOON_PART: u64 = 16;
+/// Standard deviations that are kept free for chance.
+const DEVIATIONS: f64 = 5.0;
+/// The rate is remembered for about so long.
+const RATE_MS: u64 = 1_000;
 /// Growth is foreseen no further than this: the next request will tell, and must not be kept from it.
 const UNHEARD_MAX_MS: u64 = 60_000;
 
@@ -19,6 +23,7 @@ pub(super) struct Others {
     used: Ledger,
     /// `None` where use is forgotten at a midnight instead.
     window_ms: Option<u64>,
+    /// The moment of the newest reading, when its request reached the vendor.
     heard_ms: Option<u64>,
     /// Units per millisecond that they use, lately.
     rate: f64,
@@ -58,36 +63,58 @@ impl Others {
     }
 
     /// A reading bounds their use from both sides; an estimate within the bounds stands. The first one says
-    /// how much, not since when.
-    pub(super) fn hear(&mut self, now_ms: u64, least: u64, most: u64) {
-        let Some(heard_ms) = self.heard_ms.replace(now_ms) else {
+    /// how much, not since when. It is of some moment between the leaving of its request and `told_ms`: one that is
+    /// older than what is known already tells nothing, and none takes back what came after its request had left.
+    pub(super) fn hear(&mut self, left_ms: u64, told_ms: u64, least: u64, most: u64) {
+        let Some(heard_ms) = self.heard_ms else {
             let past_ms = self.window_ms.unwrap_or_default();
-            self.spread(now_ms as i64 - past_ms as i64, past_ms, most);
+            self.heard_ms = Some(told_ms);
+            self.spread(told_ms as i64 - past_ms as i64, past_ms, most);
             return;
         };
+        if told_ms < heard_ms {
+            return;
+        }
+        self.heard_ms = Some(told_ms);
         let used = self.used();
-        let more = least.saturating_sub(used);
-        self.used.drop_oldest(used.saturating_sub(most));
-        let passed_ms = now_ms.saturating_sub(heard_ms);
-        self.learn(passed_ms, more);
-        self.spread(heard_ms as i64, passed_ms, more);
+        let newer = self.used.after(left_ms as i64);
+        let (more, less) = (
+            least.saturating_sub(used),
+            used.saturating_sub(most + newer),
+        );
+        self.used.drop_oldest(less);
+        let passed_ms = told_ms - heard_ms;
+        self.learn(passed_ms, more as f64 - less as f64);
+        if self.is_soon(passed_ms) {
+            // Not before it came does it fall out: taken for gone too early, it would be room that is none.
+            self.used.add(told_ms as i64, more);
+            self.used.shorten(ENTRIES_MAX);
+        } else {
+            self.spread(heard_ms as i64, passed_ms, more);
+        }
+    }
+
+    /// Whether readings follow each other closely beside the window.
+    fn is_soon(&self, passed_ms: u64) -> bool {
+        let window_ms = self.window_ms.unwrap_or(u64::MAX);
+        passed_ms <= window_ms / SOON_PART
     }
 
     /// The vendor says that nothing is left, so they have used all that we have not.
     pub(super) fn exhausted(&mut self, now_ms: u64, least: u64) {
-        let most = u64::MAX;
-        match self.heard_ms {
-            Some(_) => self.hear(now_ms, least, most),
-            None => self.hear(now_ms, least, least),
-        }
+        let most = match self.heard_ms {
+            Some(_) => least.max(self.used()),
+            None => least,
+        };
+        self.hear(now_ms, now_ms, least, most);
     }
 
-    fn learn(&mut self, passed_ms: u64, more: u64) {
-        let window_ms = self.window_ms.unwrap_or(u64::MAX);
-        let memory_ms = (window_ms / 4).clamp(RATE_MIN_MS, RATE_MAX_MS) as f64;
+    fn learn(&mut self, passed_ms: u64, more: f64) {
+        // Others who start to take what is left have to be noticed within a few answers.
+        let memory_ms = RATE_MS as f64;
         let passed_ms = passed_ms.max(1) as f64;
         let part = passed_ms / (passed_ms + memory_ms);
-        self.rate += part * (more as f64 / passed_ms - self.rate);
+        self.rate = (self.rate + part * (more / passed_ms - self.rate)).max(0.0);
     }
 
     fn spread(&mut self, from_ms: i64, length_ms: u64, units: u64) {
@@ -102,7 +129,7 @@ impl Others {
         self.used.shorten(ENTRIES_MAX);
     }
 
-    /// What they may use from the last reading until a request that leaves now arrives, with three standard
+    /// What they may use from the last reading until a request that leaves now arrives, with some
     /// deviations to spare.
     pub(super) fn growth(&self, now_ms: u64, way_ms: u64) -> u64 {
         let Some(heard_ms) = self.heard_ms else {
@@ -111,13 +138,20 @@ impl Others {
         let horizon_ms = self
             .window_ms
             .map_or(UNHEARD_MAX_MS, |window_ms| window_ms / 2);
-        let unheard_ms = now_ms.saturating_sub(heard_ms) + way_ms;
+        let unheard_ms = now_ms.saturating_sub(heard_ms);
         let unheard_ms = unheard_ms.min(horizon_ms).min(UNHEARD_MAX_MS);
-        let expected = self.rate * unheard_ms as f64;
+        let used_rate = match self.window_ms {
+            Some(window_ms) => self.used() as f64 / window_ms as f64,
+            None => 0.0,
+        };
+        let rate = self.rate.max(used_rate);
+        let expected = rate * unheard_ms as f64;
+        // Chance matters for as long as an answer takes: then the next reading comes.
+        let hasty = rate * unheard_ms.min(2 * way_ms) as f64;
         if expected < 0.02 {
             return 0;
         }
-        (expected + 3.0 * expected.sqrt()).ceil() as u64
+        (expected + DEVIATIONS * hasty.sqrt()).round() as u64
     }
 
     /// Units with the moments at which they fall out of the window.

@@ -8,16 +8,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use super::cost::{Draws, Shape};
-use super::count::{Back, PoolCounts, PoolFigures};
+use super::cost::Draws;
+use super::count::PoolFigures;
 use super::identity::{Identity, PoolKey};
 use super::line::{Lines, Rank, Waiting};
 use super::pool::{Candidate, Pool};
 use super::timing::Timing;
 use super::turns::WHOLE;
-use super::{
-    Ended, Impossible, Lane, PoolError, PoolOverride, Reason, Settings, UnknownPool, Wait,
-};
+use super::{Impossible, Lane, PoolError, PoolOverride, Reason, Settings, Wait};
 use crate::manifest::Manifest;
 use crate::time::Now;
 
@@ -26,39 +24,39 @@ const TURN_AFTER: u32 = 8;
 
 /// An endpoint's, or one of its credentials', place at the pacer: its own pools and those that it shares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Seat(u32);
+pub struct Seat(pub(super) u32);
 
 /// Names a request from its asking until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
 #[derive(Debug)]
-struct Chair {
+pub(super) struct Chair {
     /// In the manifest's order.
-    pools: Vec<usize>,
-    timing: Timing,
+    pub(super) pools: Vec<usize>,
+    pub(super) timing: Timing,
 }
 
 #[derive(Debug)]
-struct Permit {
-    draws: Draws,
-    since_ms: u64,
+pub(super) struct Permit {
+    pub(super) draws: Draws,
+    pub(super) since_ms: u64,
 }
 
 /// Hands out permits.
 #[derive(Debug)]
 pub struct Pacer {
-    settings: Settings,
-    pools: Vec<Pool>,
-    by_key: HashMap<PoolKey, usize>,
-    chairs: Vec<Chair>,
-    lines: Lines,
-    permits: HashMap<u64, Permit>,
+    pub(super) settings: Settings,
+    pub(super) pools: Vec<Pool>,
+    pub(super) by_key: HashMap<PoolKey, usize>,
+    pub(super) chairs: Vec<Chair>,
+    pub(super) lines: Lines,
+    pub(super) permits: HashMap<u64, Permit>,
     /// Pools in which something has changed since their line was looked at.
-    stirred: Vec<usize>,
+    pub(super) stirred: Vec<usize>,
     /// Pools by the moment at which their line is to be looked at.
-    due: BinaryHeap<Reverse<(u64, usize)>>,
-    next: u64,
+    pub(super) due: BinaryHeap<Reverse<(u64, usize)>>,
+    pub(super) next: u64,
 }
 
 /// Why a head can't go: the pools that are short, with the moment at which each should be asked again.
@@ -94,69 +92,6 @@ impl Pacer {
         }
     }
 
-    /// Takes in an endpoint or one more credential. What its identity shares with others is shared, at the
-    /// stricter of what each sets.
-    pub fn join(
-        &mut self,
-        manifest: &Manifest,
-        overrides: &BTreeMap<String, PoolOverride>,
-        identity: &Identity,
-    ) -> Result<Seat, PoolError> {
-        check_names(manifest, overrides)?;
-        let vendor = &manifest.plugin.name;
-        let made = manifest.pools.iter().map(|written| {
-            let key = PoolKey::new(vendor, &written.name, written.scope, identity);
-            Ok((key, Pool::new(written, overrides.get(&written.name))?))
-        });
-        let made = made.collect::<Result<Vec<_>, PoolError>>()?;
-        let mut pools = Vec::with_capacity(made.len());
-        for (key, pool) in made {
-            let known = *self.by_key.entry(key).or_insert(self.pools.len());
-            match overrides.get(&*pool.name) {
-                _ if known == self.pools.len() => self.pools.push(pool),
-                Some(set) => self.pools[known].share(set),
-                None => {}
-            }
-            pools.push(known);
-        }
-        self.chairs.push(Chair {
-            pools,
-            timing: Timing::default(),
-        });
-        Ok(Seat(self.chairs.len() as u32 - 1))
-    }
-
-    fn chair(&self, seat: Seat) -> &[usize] {
-        self.chairs
-            .get(seat.0 as usize)
-            .map_or(&[], |chair| &chair.pools)
-    }
-
-    fn named(&self, seat: Seat, name: &str) -> Option<usize> {
-        let mut pools = self.chair(seat).iter().copied();
-        pools.find(|pool| *self.pools[*pool].name == *name)
-    }
-
-    /// What a request draws. Costs that it names itself can raise the manifest's, never lower them.
-    pub fn draws(
-        &self,
-        seat: Seat,
-        shape: &Shape<'_>,
-        named: &[(String, u32)],
-    ) -> Result<Draws, UnknownPool> {
-        let drawn = |pool: &usize| (*pool, self.pools[*pool].tariff.draw(shape));
-        let mut units: Vec<(usize, u64)> = self.chair(seat).iter().map(drawn).collect();
-        for (name, named) in named {
-            let pool = self
-                .named(seat, name)
-                .ok_or_else(|| UnknownPool(name.clone()))?;
-            for (_, drawn) in units.iter_mut().filter(|(drawn, _)| *drawn == pool) {
-                *drawn = u64::from(*named).max(*drawn);
-            }
-        }
-        Ok(Draws::new(seat, shape, units))
-    }
-
     /// What a sync gets beside others of its lane, 1 unless said.
     pub fn weigh(&mut self, sync: &Arc<str>, weight: u32) {
         self.lines.turns.weigh(sync, weight);
@@ -188,6 +123,7 @@ impl Pacer {
             let pool = &mut self.pools[*pool];
             let most = pool.limit();
             pool.demand.asked(now.mono_ms, lane, *units, most);
+            pool.queued += units;
         }
         self.next += 1;
         let ticket = self.next;
@@ -266,6 +202,9 @@ impl Pacer {
             let rank = self.lines.rank_in(queue, *index)?;
             let ahead = pool.line.first();
             let held = ahead.is_some_and(|ahead| *ahead < rank && ahead.queue != queue);
+            if let Some(book) = &mut pool.book {
+                book.miss(*units);
+            }
             let (wait, again_ms) = if held {
                 let reason = Reason::Queued {
                     pool: pool.name.clone(),
@@ -361,6 +300,7 @@ impl Pacer {
                 units: *units,
                 expected,
             };
+            self.pools[*pool].queued -= units;
             self.pools[*pool].reserve_for(now, head, &candidate);
         }
         let aged = std::mem::take(&mut self.lines.queues[queue].aged);
@@ -428,92 +368,14 @@ impl Pacer {
 
     /// Leaves the line.
     pub fn leave(&mut self, ticket: Ticket) {
-        if let Some((_, queue, true)) = self.lines.take(ticket.0) {
-            self.renew(queue);
-        }
-    }
-
-    /// Ends a permit. Others may be able to go now: call `grant`.
-    pub fn settle(&mut self, now: Now, ticket: Ticket, ended: &Ended) {
-        let Some(permit) = self.permits.remove(&ticket.0) else {
-            return;
-        };
-        let seat = permit.draws.seat;
-        let lasted_ms = now.mono_ms.saturating_sub(permit.since_ms);
-        let behind_ms = match (ended, self.chairs.get_mut(seat.0 as usize)) {
-            (Ended::Answered(_) | Ended::Throttled(_), Some(chair)) => {
-                chair
-                    .timing
-                    .answered(now.mono_ms, permit.draws.kind, lasted_ms)
+        if let Some((waiting, queue, was_head)) = self.lines.take(ticket.0) {
+            for (pool, units) in &waiting.draws.units {
+                self.pools[*pool].queued -= units;
             }
-            _ => 0,
-        };
-        let back = Back {
-            permit: ticket.0,
-            lasted_ms,
-            behind_ms,
-        };
-        for (index, _) in &permit.draws.units {
-            let pool = &mut self.pools[*index];
-            pool.refresh(now);
-            pool.settle(now, back, ended);
-            self.stirred.push(*index);
-        }
-        for index in self.told(seat, ended) {
-            if permit.draws.of(index).is_none() {
-                let pool = &mut self.pools[index];
-                pool.refresh(now);
-                pool.overhear(now, ticket.0, ended);
-                self.stirred.push(index);
+            if was_head {
+                self.renew(queue);
             }
         }
-    }
-
-    /// Pools that an answer names.
-    fn told(&self, seat: Seat, ended: &Ended) -> Vec<usize> {
-        let named = |name: &String| self.named(seat, name);
-        match ended {
-            Ended::Answered(reports) => {
-                let reports = reports.iter();
-                reports.filter_map(|report| named(&report.pool)).collect()
-            }
-            Ended::Throttled(throttled) => named(&throttled.pool).into_iter().collect(),
-            Ended::Unsent | Ended::Lost => Vec::new(),
-        }
-    }
-
-    /// Whether `calls` ordinary requests of a lane could be granted now. More than a pool can ever give at once
-    /// asks for all that it gives.
-    pub fn readiness(&mut self, now: Now, seat: Seat, lane: Lane, calls: u32) -> Result<(), Wait> {
-        let plain = Shape {
-            method: None,
-            path: "",
-            rows: 1,
-        };
-        let chair = self.chairs.get(seat.0 as usize);
-        let expected = Draws::new(seat, &plain, Vec::new());
-        let Some(chair) = chair else { return Ok(()) };
-        let expected = chair.timing.expected(expected.kind);
-        let mut latest: Option<Wait> = None;
-        for index in &chair.pools {
-            let pool = &mut self.pools[*index];
-            pool.refresh(now);
-            let units = pool.tariff.draw(&plain) * u64::from(calls.max(1));
-            if units == 0 {
-                continue;
-            }
-            let candidate = Candidate {
-                lane,
-                units: units.min(pool.most(lane, &self.settings)),
-                expected,
-            };
-            if let Err(wait) = pool.check(now, &candidate, &self.settings)
-                && latest.as_ref().is_none_or(|known| known.at_ms < wait.at_ms)
-            {
-                latest = Some(wait);
-            }
-        }
-        latest.map_or(Ok(()), Err)
     }
 
     pub fn figures(&mut self, now: Now) -> Vec<PoolFigures> {
@@ -541,45 +403,12 @@ impl Pacer {
         pool.and_then(|pool| draws.of(pool)).unwrap_or_default()
     }
 
-    /// What must be kept over a restart; what is in flight counts as done.
-    pub fn snapshot(&mut self, now: Now) -> Vec<PoolCounts> {
-        for pool in &mut self.pools {
-            pool.refresh(now);
+    /// Takes everybody out of the line who waits for this seat.
+    pub(super) fn evict(&mut self, seat: Seat) -> Vec<Ticket> {
+        let evicted = self.lines.of_seat(seat);
+        for ticket in &evicted {
+            self.leave(*ticket);
         }
-        self.pools
-            .iter()
-            .filter_map(|pool| pool.counts(now))
-            .collect()
+        evicted
     }
-
-    /// Takes over an earlier run's counts, before the first permit. Pools that are no more are left out.
-    pub fn restore(&mut self, now: Now, counts: &[PoolCounts]) {
-        for kept in counts {
-            if let Some(pool) = self.pools.iter_mut().find(|pool| *pool.name == *kept.pool) {
-                pool.restore(now, kept);
-            }
-        }
-    }
-}
-
-fn check_names(
-    manifest: &Manifest,
-    overrides: &BTreeMap<String, PoolOverride>,
-) -> Result<(), PoolError> {
-    let pools = &manifest.pools;
-    for (index, written) in pools.iter().enumerate() {
-        if pools[..index].iter().any(|pool| pool.name == written.name) {
-            return Err(PoolError::Twice(written.name.clone()));
-        }
-    }
-    let named = overrides
-        .keys()
-        .chain(manifest.readings.iter().map(|reading| &reading.pool))
-        .chain(manifest.throttles.iter().map(|throttle| &throttle.pool));
-    for name in named {
-        if !pools.iter().any(|pool| pool.name == *name) {
-            return Err(PoolError::Unknown(name.clone()));
-        }
-    }
-    Ok(())
 }

@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::book::Book;
 use super::cost::Tariff;
 use super::flight::{Flight, Flights};
+use super::ladder::Ladder;
 use super::line::Rank;
 use super::measure::{MIDNIGHT_MS, Measure};
 use super::others::Others;
@@ -16,12 +18,15 @@ use super::park::Park;
 use super::reserve::{self, Demand};
 use super::spread::Spread;
 use super::timing::Expected;
+use super::trail::Trail;
 use super::{Lane, PoolError, PoolOverride, Reason, Settings, Wait};
 use crate::manifest::Pool as Written;
 use crate::time::Now;
 
 /// Demand for what is in use at once is remembered over this time.
 const AT_ONCE_MS: u64 = 5_000;
+/// Until a snapshot is durable, at most.
+const BOOKING_MS: u64 = 1_000;
 
 /// What is asked of a pool by one request.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +43,17 @@ pub(super) struct Pool {
     pub(super) tariff: Tariff,
     pub(super) measure: Measure,
     pub(super) flights: Flights,
+    /// Units that an earlier host, which was killed, may still have in work, and until when.
+    pub(super) ghosts: (u64, u64),
+    /// The longest that a request lasted lately.
+    pub(super) longest_ms: u64,
     pub(super) others: Others,
     pub(super) park: Park,
     pub(super) spread: Option<Spread>,
     pub(super) demand: Demand,
-    /// All units ever counted.
-    pub(super) counted: u64,
+    /// Units that left, and that fell out of the window, lately.
+    pub(super) sent: Trail,
+    pub(super) dropped: Trail,
     /// All units that ever left.
     pub(super) left: u64,
     /// Milliseconds that answered requests ever lasted.
@@ -53,6 +63,12 @@ pub(super) struct Pool {
     reported_limit: Option<u64>,
     /// From a permit to its answer, lately.
     pub(super) way_ms: u64,
+    /// Of long windows only.
+    pub(super) ladder: Option<Ladder>,
+    /// When the host keeps books.
+    pub(super) book: Option<Book>,
+    /// Units of those who wait.
+    pub(super) queued: u64,
     /// Who waits for this pool, first come first.
     pub(super) line: BTreeSet<Rank>,
     /// Permits that went past somebody who waits here in a lower lane.
@@ -88,17 +104,23 @@ impl Pool {
             name: written.name.as_str().into(),
             tariff: Tariff::of(written),
             flights: Flights::new(after_ms),
+            ghosts: (0, 0),
+            longest_ms: 0,
             others: Others::new(window_ms),
             park: Park::new(window_ms.unwrap_or(AT_ONCE_MS)),
             spread: None,
             demand: Demand::new(short_ms),
-            counted: 0,
+            sent: Trail::default(),
+            dropped: Trail::default(),
             left: 0,
             lasted_ms: 0,
             written_limit: written.limit,
             set,
             reported_limit: None,
             way_ms: 0,
+            ladder: (!measure.is_short()).then(Ladder::default),
+            book: None,
+            queued: 0,
             line: BTreeSet::new(),
             passed: 0,
             wake_ms: u64::MAX,
@@ -171,11 +193,31 @@ impl Pool {
 
     /// Forgets what has left the window.
     pub(super) fn refresh(&mut self, now: Now) {
-        if self.measure.refresh(now) {
+        if self.measure.refresh(now, &mut self.dropped) {
             self.others.midnight();
         }
         self.others.refresh(now.mono_ms);
         self.flights.refresh(now.mono_ms);
+        let (used, whole) = (self.used_by_all(), self.whole());
+        if let Some(ladder) = &mut self.ladder {
+            ladder.step(used, whole);
+        }
+    }
+
+    fn used_by_all(&self) -> u64 {
+        let ours = self.measure.counted() + self.flights.units();
+        // A share of ours that is used up is as good as all of it.
+        let share = (ours as f64 / self.set.share) as u64;
+        share.max(ours + self.others.used())
+    }
+
+    /// The limit over what is used or waited for: the more, the sooner one more can go.
+    pub(super) fn headroom(&self) -> u64 {
+        let taken = match self.measure {
+            Measure::Execution { .. } => self.measure.counted(),
+            _ => self.used_by_all() + self.queued,
+        };
+        (u128::from(self.limit()) * 1_000_000 / u128::from(taken + 1)) as u64
     }
 
     /// Whether the units could be reserved now. Call `refresh` first.
@@ -186,6 +228,7 @@ impl Pool {
         settings: &Settings,
     ) -> Result<(), Wait> {
         self.park.check(now.mono_ms, &self.name)?;
+        self.check_book(now, candidate.units)?;
         let lane = candidate.lane;
         let trust = self.park.trust(now.mono_ms);
         let trusted = |units: u64| {
@@ -215,6 +258,12 @@ impl Pool {
             let at_ms = self.free_at(now, excess(reserve)).max(now.mono_ms + 1);
             return Err(Wait { reason, at_ms });
         }
+        let level = self.ladder.map(|ladder| ladder.level());
+        if level.is_some_and(|level| lane > level.asks().lowest) {
+            let at_ms = self.free_at(now, units).max(now.mono_ms + 1);
+            let reason = Reason::Degraded { pool: pool() };
+            return Err(Wait { reason, at_ms });
+        }
         let spread = self.spread.as_ref();
         match spread.and_then(|spread| spread.wait(now.mono_ms, lane, units)) {
             Some(at_ms) => Err(Wait {
@@ -225,6 +274,19 @@ impl Pool {
         }
     }
 
+    /// What is not on the books may not leave.
+    fn check_book(&self, now: Now, units: u64) -> Result<(), Wait> {
+        match &self.book {
+            Some(book) if !book.holds(self.left, units) => Err(Wait {
+                reason: Reason::Unbooked {
+                    pool: self.name.clone(),
+                },
+                at_ms: now.mono_ms + BOOKING_MS,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// What is used and what the request would add, in the pool's own measure.
     fn load(&self, now: Now, candidate: &Candidate) -> (u64, u64) {
         match &self.measure {
@@ -232,9 +294,15 @@ impl Pool {
                 self.measure.counted() + self.flights.units(),
                 candidate.units,
             ),
-            Measure::Concurrency { after_ms: 0 } => (self.flights.units(), candidate.units),
+            Measure::Concurrency { after_ms: 0 } => (
+                self.flights.units() + self.ghosts(now.mono_ms),
+                candidate.units,
+            ),
             // The vendor refuses the newcomer, long or short, when too many have lasted long already.
-            Measure::Concurrency { .. } => (self.flights.long_units(), candidate.units),
+            Measure::Concurrency { .. } => (
+                self.flights.long_units() + self.ghosts(now.mono_ms),
+                candidate.units,
+            ),
             Measure::Execution { .. } => {
                 let used = self.measure.counted() + self.flights.lasting_ms(now.mono_ms);
                 (used, candidate.expected.likely_ms.min(self.limit()))
@@ -242,9 +310,15 @@ impl Pool {
         }
     }
 
+    fn ghosts(&self, now_ms: u64) -> u64 {
+        let (units, until_ms) = self.ghosts;
+        if now_ms < until_ms { units } else { 0 }
+    }
+
     /// When this many units will be free again, if nothing more is drawn.
     fn free_at(&self, now: Now, excess: u64) -> u64 {
         match &self.measure {
+            Measure::Concurrency { .. } if self.ghosts(now.mono_ms) > 0 => self.ghosts.1,
             Measure::Concurrency { .. } => now.mono_ms + self.way_ms.max(1),
             Measure::CalendarDay { days, .. } => {
                 let wall_ms = now.wall_us / 1_000;
@@ -281,15 +355,12 @@ impl Pool {
             _ => true,
         };
         self.left += candidate.units;
-        let load = self.measure.counted() + self.flights.units() + candidate.units;
+        self.sent.note(now.mono_ms, candidate.units);
         self.flights.insert(
             permit,
             Flight {
                 units: candidate.units,
                 since_ms: now.mono_ms,
-                counted_before: self.counted,
-                load_before: load,
-                left_before: self.left,
                 lasted_before_ms: self.lasted_ms,
                 likely_ms: candidate.expected.likely_ms,
                 long,

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::pace::{
-    Ended, Lane, Pacer, PoolOverride, Report, Seat, Settings, Shape, Throttled, Ticket,
+    Ended, Lane, Pacer, PoolCounts, PoolOverride, Report, Seat, Settings, Shape, Throttled, Ticket,
 };
 use tidegate_core::plugin::HttpMethod;
 use tidegate_core::time::Now;
@@ -27,13 +27,16 @@ pub(crate) struct Work {
     pub(crate) takes_ms: (u64, u64),
 }
 
+/// A meter, and what a request weighs there.
+pub(crate) type Metered = (Meter, fn(&Work) -> u64);
+
 pub(crate) struct Profile {
     pub(crate) name: &'static str,
     pub(crate) manifest: &'static str,
     pub(crate) overrides: Vec<(&'static str, PoolOverride)>,
     /// Where the test begins, milliseconds since 1970.
     pub(crate) wall_ms: i64,
-    pub(crate) meters: Vec<(Meter, fn(&Work) -> u64)>,
+    pub(crate) meters: Vec<Metered>,
     /// Meters whose state each answer tells.
     pub(crate) told: &'static [&'static str],
     pub(crate) work: fn(&mut ChaCha8Rng) -> Work,
@@ -70,6 +73,8 @@ enum Event {
     Arrive(u64),
     Answer(u64),
     Neighbour,
+    /// A snapshot that a life of the host has made is durable.
+    Kept(u32),
     Kill,
 }
 
@@ -95,6 +100,9 @@ struct Drive<'p> {
     next: u64,
     wanted: u64,
     stretch: u64,
+    /// What has been made durable, and what is being made so.
+    kept: Vec<PoolCounts>,
+    keeping: Option<Vec<PoolCounts>>,
     seen: Seen,
 }
 
@@ -104,7 +112,10 @@ pub(crate) fn pacer(profile: &Profile) -> (Manifest, Pacer) {
     let overrides = profile.overrides.iter();
     let overrides = overrides.map(|(name, set)| ((*name).to_owned(), *set));
     let pacer = Pacer::new(&manifest, &overrides.collect(), Settings::default());
-    let pacer = pacer.unwrap_or_else(|error| panic!("{}: {error}", profile.name));
+    let mut pacer = pacer.unwrap_or_else(|error| panic!("{}: {error}", profile.name));
+    if profile.kills > 0 {
+        pacer.keep_books();
+    }
     (manifest, pacer)
 }
 
@@ -123,6 +134,8 @@ pub(crate) fn drive(seed: u64, profile: &Profile) -> Seen {
         next: 0,
         wanted: 0,
         stretch: u64::MAX,
+        kept: Vec::new(),
+        keeping: None,
         seen: Seen {
             meters: profile
                 .meters
@@ -170,6 +183,12 @@ impl Drive<'_> {
             let now = self.now(at_ms);
             for ticket in self.pacer.grant(now) {
                 self.send(at_ms, ticket);
+            }
+            if self.keeping.is_none() && self.pacer.wants_keeping() {
+                self.keeping = Some(self.pacer.snapshot(now));
+                let takes_ms = self.random.random_range(1..20);
+                self.events
+                    .push(Reverse((at_ms + takes_ms, Event::Kept(self.life))));
             }
             let event = self.events.peek().map(|Reverse((due_ms, _))| *due_ms);
             let due = self.pacer.due_ms().map(|due_ms| due_ms + self.boot_ms);
@@ -229,6 +248,12 @@ impl Drive<'_> {
             }
             Event::Answer(id) => self.answer(at_ms, id),
             Event::Neighbour => self.neighbour(at_ms),
+            Event::Kept(life) => {
+                if life == self.life {
+                    self.kept = self.keeping.take().unwrap_or_default();
+                    self.pacer.kept(&self.kept);
+                }
+            }
             Event::Kill => self.kill(at_ms),
         }
     }
@@ -328,10 +353,13 @@ impl Drive<'_> {
         self.events.push(Reverse((next_ms, Event::Neighbour)));
     }
 
-    /// The host ends without a word, and another one starts from what was kept.
+    /// The host ends without a word, and another one starts from what was kept; what was being kept may have been.
     fn kill(&mut self, at_ms: u64) {
-        let now = self.now(at_ms);
-        let kept = self.pacer.snapshot(now);
+        if let Some(keeping) = self.keeping.take()
+            && self.random.random()
+        {
+            self.kept = keeping;
+        }
         let (manifest, pacer) = pacer(self.profile);
         self.manifest = manifest;
         self.pacer = pacer;
@@ -339,6 +367,6 @@ impl Drive<'_> {
         self.boot_ms = at_ms;
         self.waiting.clear();
         let now = self.now(at_ms);
-        self.pacer.restore(now, &kept);
+        self.pacer.restore(now, &self.kept);
     }
 }

@@ -62,8 +62,10 @@ impl Meter {
         let from_ms = match &self.rule {
             Rule::Window { ms } | Rule::Work { ms } => at_ms - ms,
             Rule::Day { midnights_ms } => {
-                let passed = midnights_ms.iter().filter(|midnight| **midnight <= at_ms);
-                *passed.last().expect("a midnight before the test begins")
+                let mut latest = midnights_ms.iter().rev();
+                *latest
+                    .find(|midnight| **midnight <= at_ms)
+                    .expect("a midnight before the test begins")
             }
             Rule::AtOnce => return self.working.iter().map(|(_, _, units)| units).sum(),
             Rule::Lasting { after_ms } => {

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_core::pace::{Lane, PoolOverride};
 use tidegate_core::plugin::HttpMethod;
 
-use crate::drive::{Profile, Work};
+use crate::drive::{Metered, Profile, Work};
 use crate::meter::{Meter, Rule};
 
 const MINUTE_MS: u64 = 60_000;
@@ -95,7 +95,7 @@ fn is_search(work: &Work) -> bool {
     work.path.ends_with("/search")
 }
 
-fn hubspot_meters() -> Vec<(Meter, fn(&Work) -> u64)> {
+fn hubspot_meters() -> Vec<Metered> {
     let midnights_ms = vec![
         NEW_YORK_MS,
         NEW_YORK_MS + DAY_MS as i64,
@@ -175,7 +175,7 @@ pub(crate) fn hubspot_day() -> Profile {
     }
 }
 
-fn dataverse_meters() -> Vec<(Meter, fn(&Work) -> u64)> {
+fn dataverse_meters() -> Vec<Metered> {
     vec![
         (
             Meter::new("requests", 6_000, Rule::Window { ms: 300_000 }),

@@ -1,0 +1,77 @@
+//! What survives a kill: snapshots of all pools, and what they have on the books.
+
+use super::book::Book;
+use super::count::PoolCounts;
+use super::identity::PoolKey;
+use super::pacer::Pacer;
+use crate::time::Now;
+
+impl Pacer {
+    /// From now on nothing leaves that is not on the books: see [`Self::snapshot`].
+    pub fn keep_books(&mut self) {
+        for pool in &mut self.pools {
+            pool.book = Some(if pool.measure.is_windowed() {
+                Book::new(pool.measure.is_short())
+            } else {
+                Book::without_end()
+            });
+        }
+    }
+
+    /// Whether a snapshot should be made durable now, because what is booked runs low.
+    pub fn wants_keeping(&self) -> bool {
+        self.pools.iter().any(|pool| {
+            let limit = pool.limit();
+            pool.book
+                .is_some_and(|book| book.runs_low(pool.left, limit))
+        })
+    }
+
+    /// What must be kept over a restart; what is in flight counts as done. Where books are kept, it also books what
+    /// may leave next: tell [`Self::kept`] when it is durable.
+    pub fn snapshot(&mut self, now: Now) -> Vec<PoolCounts> {
+        let mut counts = Vec::new();
+        for (key, index) in &self.by_key {
+            let pool = &mut self.pools[*index];
+            pool.refresh(now);
+            if let Some(mut kept) = pool.counts(now) {
+                kept.holder = key.holder.iter().map(ToString::to_string).collect();
+                counts.push(kept);
+            }
+        }
+        counts.sort_by(|a, b| (&a.pool, &a.holder).cmp(&(&b.pool, &b.holder)));
+        counts
+    }
+
+    /// A snapshot survives a kill from now on: what it booked may leave.
+    pub fn kept(&mut self, counts: &[PoolCounts]) {
+        for kept in counts {
+            for index in self.of(kept) {
+                if let Some(book) = &mut self.pools[index].book {
+                    book.kept(kept.upto);
+                    self.stirred.push(index);
+                }
+            }
+        }
+    }
+
+    /// Takes over an earlier run's counts, before the first permit. Pools that are no more are left out.
+    pub fn restore(&mut self, now: Now, counts: &[PoolCounts]) {
+        for kept in counts {
+            for index in self.of(kept) {
+                self.pools[index].restore(now, kept);
+            }
+        }
+    }
+
+    /// The pools that counts are of: a holder that is not named stands for any.
+    pub(super) fn of(&self, kept: &PoolCounts) -> Vec<usize> {
+        let same = |key: &PoolKey| {
+            let holder = key.holder.iter().map(|part| &**part);
+            *key.pool == *kept.pool
+                && (kept.holder.is_empty() || holder.eq(kept.holder.iter().map(String::as_str)))
+        };
+        let known = self.by_key.iter().filter(|(key, _)| same(key));
+        known.map(|(_, index)| *index).collect()
+    }
+}
