@@ -15,6 +15,7 @@ use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::allowances::{self, AllowanceError};
 use crate::check::plugins::{self, Plugins};
 use crate::config::meant::{Auth, Config, Credentials, Endpoint};
 use crate::config::problem::{Findings, Problem};
@@ -181,6 +182,8 @@ pub enum AssembleError {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Allowances(#[from] AllowanceError),
 }
 
 /// A host that is ready to live.
@@ -231,6 +234,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         };
         endpoints.insert(name, Arc::new(parts));
     }
+    allowances::restore(&store, &reached)?;
     let syncs: Vec<SyncParts> = config
         .syncs
         .values()

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_gateway::{Clock, Gateway};
+use tidegate_gateway::{Clock, Gateway, Reason};
 use tidegate_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::allowances::Keeper;
 use crate::check::plugins::Plugins;
 use crate::control::{Answer, Answerer, Listener, Request};
 use crate::progress;
 use crate::status::{
-    CommandError, EndpointStatus, PluginStatus, Status, StatusSource, StoreStatus, Told,
+    CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
 
@@ -79,9 +80,20 @@ pub async fn live(
         progress::tell(source.as_ref(), clock.as_ref()).await;
         Ok(())
     });
+    let keeping = host.clone();
+    tasks.start(Task::Allowances, async move {
+        let (store, clock) = (&keeping.store, keeping.clock.as_ref());
+        Keeper::default()
+            .run(store, &keeping.gateways, clock)
+            .await?;
+        Ok(())
+    });
     let ended = tasks.finish().await;
+    // The last calls in flight drew as well.
+    let kept = Keeper::default().keep(&host.store, &host.gateways).await;
     let closed = host.store.clone().close().await;
     ended?;
+    kept?;
     Ok(closed?)
 }
 
@@ -122,8 +134,25 @@ impl Host {
                     statements: counters.statements,
                     throttled: counters.throttled,
                     held_back: counters.held_back,
-                    pools: Vec::new(),
+                    pools: self.pools(&reached.gateway),
                 }
+            })
+            .collect()
+    }
+
+    fn pools(&self, gateway: &Gateway) -> Vec<PoolStatus> {
+        let now_ms = self.clock.now().mono_ms;
+        let figures = gateway.pools().into_iter();
+        figures
+            .map(|pool| PoolStatus {
+                name: pool.pool.to_string(),
+                used: pool.used + pool.reserved,
+                used_by_others: pool.used_by_others,
+                limit: pool.limit,
+                parked_ms: pool
+                    .parked_until_ms
+                    .map(|until_ms| until_ms.saturating_sub(now_ms)),
+                reason: pool.reason.as_ref().map_or_else(String::new, waits_for),
             })
             .collect()
     }
@@ -176,6 +205,18 @@ impl Answerer for Host {
         }
         .boxed()
     }
+}
+
+fn waits_for(reason: &Reason) -> String {
+    match reason {
+        Reason::PoolSpent { .. } => "spent",
+        Reason::Reserve { .. } => "the rest is kept for urgent work",
+        Reason::Parked { .. } => "the vendor said stop",
+        Reason::Probing { .. } => "one request is trying whether it is open again",
+        Reason::Queued { .. } => "others come first",
+        Reason::Smoothed { .. } => "handed out evenly",
+    }
+    .to_owned()
 }
 
 /// Resident memory of this process; 0 where the system does not tell.

@@ -7,6 +7,7 @@
 //! - [`check`]: everything that is wrong, before anything runs
 //! - [`sync`]: keeps the syncs in step
 //! - [`host`]: a host's life
+//! - [`allowances`]: what was drawn from the vendors, kept over a restart
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -14,6 +15,7 @@
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
+pub mod allowances;
 pub mod assembly;
 pub mod check;
 pub mod cli;

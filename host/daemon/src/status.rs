@@ -115,7 +115,11 @@ pub struct EndpointStatus {
 #[serde(rename_all = "kebab-case")]
 pub struct PoolStatus {
     pub name: String,
+    /// Units drawn by us, those of requests without an answer yet included.
     pub used: u64,
+    /// Units drawn by others of the same account, as far as the vendor tells.
+    pub used_by_others: u64,
+    /// Units that are ours at most.
     pub limit: u64,
     /// Nothing draws from it before so long from now; absent when it is open.
     pub parked_ms: Option<u64>,

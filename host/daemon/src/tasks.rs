@@ -22,6 +22,8 @@ pub enum Task {
     Signals,
     /// Tells how far the work is.
     Progress,
+    /// Stores what was drawn from the vendors' allowances.
+    Allowances,
 }
 
 /// What a task does when the host stops.
@@ -45,13 +47,15 @@ impl Task {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Engine => OnStop::Drain,
-            Self::Control | Self::Store | Self::Signals | Self::Progress => OnStop::Abandon,
+            Self::Control | Self::Store | Self::Signals | Self::Progress | Self::Allowances => {
+                OnStop::Abandon
+            }
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Store | Self::Signals => OnError::StopHost,
+            Self::Engine | Self::Store | Self::Signals | Self::Allowances => OnError::StopHost,
             Self::Control | Self::Progress => OnError::Log,
         }
     }
@@ -63,6 +67,7 @@ impl Task {
             Self::Store => "store",
             Self::Signals => "signals",
             Self::Progress => "progress",
+            Self::Allowances => "allowances",
         }
     }
 }
@@ -128,7 +133,7 @@ impl Tasks {
                 self.stop.cancel();
             }
         }
-        // Dropping the set aborts what goes on.
+        self.running.shutdown().await;
         failure.map_or(Ok(()), Err)
     }
 

@@ -57,6 +57,7 @@ impl Pretended {
                 pools: vec![PoolStatus {
                     name: "daily".into(),
                     used: 70,
+                    used_by_others: 12,
                     limit: 100,
                     parked_ms: Some(30_000),
                     reason: "spent".into(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidegate_core::manifest::PluginKind;
 use tidegate_core::model::field_type;
-use tidegate_core::plugin::{Demand, MappingContext, ObjectSchema, Rule, Step};
+use tidegate_core::plugin::{Catalog, Demand, MappingContext, ObjectSchema, Rule, Step};
 use tidegate_core::sync::Side;
 use tidegate_sandbox::CallError;
 
@@ -130,11 +130,11 @@ async fn plan(
 ) -> Vec<Planned> {
     let mut planned = Vec::new();
     for (name, reach) in reaches {
-        // What could not be asked has been reported, and could not be prepared either.
-        if !catalogs.contains_key(name) {
+        // What could not be asked can't be planned for, and that was said already.
+        let Some(catalog) = catalogs.get(name) else {
             continue;
-        }
-        let demands = demands(config, name, rules);
+        };
+        let demands = demands(config, name, catalog, rules);
         if demands.is_empty() {
             continue;
         }
@@ -153,7 +153,7 @@ async fn plan(
     planned
 }
 
-fn demands(config: &Config, endpoint: &str, rules: &Rules) -> Vec<Demand> {
+fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) -> Vec<Demand> {
     let mut demands = Vec::new();
     for (name, sync) in &config.syncs {
         let Some(rules) = rules.get(name) else {
@@ -161,7 +161,8 @@ fn demands(config: &Config, endpoint: &str, rules: &Rules) -> Vec<Demand> {
         };
         for side in Side::BOTH {
             let spec = sync.spec.side(side);
-            if *spec.endpoint == *endpoint {
+            let exists = live::schema(catalog, &spec.object).is_some();
+            if *spec.endpoint == *endpoint && exists {
                 demands.push(Demand {
                     object: spec.object.to_string(),
                     fields: fields::synced(rules, side, spec.key.as_deref()),

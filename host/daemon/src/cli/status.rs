@@ -222,7 +222,7 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
         "throttled",
         "held back",
     ]);
-    let mut pools = Table::new(["endpoint", "pool", "used", "limit", "state"]);
+    let mut pools = Table::new(["endpoint", "pool", "used", "by others", "limit", "state"]);
     for endpoint in endpoints {
         table.row([
             endpoint.name.clone(),
@@ -242,6 +242,7 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
                 endpoint.name.clone(),
                 pool.name.clone(),
                 count(pool.used),
+                count(pool.used_by_others),
                 count(pool.limit),
                 state,
             ]);

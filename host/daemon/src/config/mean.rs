@@ -181,7 +181,7 @@ impl Meaning<'_> {
                 Code::PoolOverride,
                 &join(key, "limit"),
                 "a limit of 0 lets nothing through",
-                "to rest an endpoint use `tidegate pause`",
+                "to rest a sync use `tidegate pause`",
             );
         }
         let share = pool.share.unwrap_or(1.0);

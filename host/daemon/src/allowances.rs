@@ -1,0 +1,116 @@
+//! What was drawn from the vendors' allowances, kept over a restart: a day's window is longer than a host's life.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_core::ledger::{LedgerError, decode, encode};
+use tidegate_gateway::{Clock, PoolCounts};
+use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
+
+use crate::host::Reached;
+
+/// First byte of the keys, apart from those of the records.
+const ROOM: u8 = b'p';
+/// A kill may forget what was drawn in so long; the vendor's own figures correct it at the next answer.
+const EVERY_MS: u64 = 1_000;
+
+/// Why the counts could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum AllowanceError {
+    #[error("the allowances of endpoint {endpoint} can't be read")]
+    Read {
+        endpoint: Arc<str>,
+        source: ReadError,
+    },
+    #[error("the allowances of endpoint {endpoint} are not understood")]
+    Decode {
+        endpoint: Arc<str>,
+        source: LedgerError,
+    },
+    #[error("the allowances can't be stored")]
+    Apply(#[from] ApplyError),
+    #[error("the allowances can't be stored for good")]
+    Durable(#[from] DurableError),
+}
+
+/// A pool's name, and its counts as the gateway gives them.
+type Kept = Vec<(String, Vec<(i64, u64)>)>;
+
+fn key(endpoint: &str) -> Vec<u8> {
+    let mut key = vec![ROOM];
+    key.extend_from_slice(endpoint.as_bytes());
+    key
+}
+
+/// Gives every gateway what an earlier run drew. Called before the first request (invariant 7).
+pub fn restore(
+    store: &Store,
+    gateways: &BTreeMap<Arc<str>, Reached>,
+) -> Result<(), AllowanceError> {
+    for (endpoint, reached) in gateways {
+        let found = store
+            .get(&key(endpoint))
+            .map_err(|source| AllowanceError::Read {
+                endpoint: endpoint.clone(),
+                source,
+            })?;
+        let Some(bytes) = found else {
+            continue;
+        };
+        let kept: Kept = decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
+            endpoint: endpoint.clone(),
+            source,
+        })?;
+        let counts: Vec<PoolCounts> = kept
+            .into_iter()
+            .map(|(pool, counts)| PoolCounts { pool, counts })
+            .collect();
+        reached.gateway.restore(&counts);
+    }
+    Ok(())
+}
+
+/// Stores the counts of the gateways that drew something since `last`.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    last: BTreeMap<Arc<str>, Vec<u8>>,
+}
+
+impl Keeper {
+    pub async fn keep(
+        &mut self,
+        store: &Store,
+        gateways: &BTreeMap<Arc<str>, Reached>,
+    ) -> Result<(), AllowanceError> {
+        let mut batch = Batch::new();
+        for (endpoint, reached) in gateways {
+            let counts = reached.gateway.snapshot().into_iter();
+            let kept: Kept = counts.map(|pool| (pool.pool, pool.counts)).collect();
+            let bytes = encode(&kept);
+            if self.last.get(endpoint) != Some(&bytes) {
+                batch = batch.put(key(endpoint), bytes.clone());
+                self.last.insert(endpoint.clone(), bytes);
+            }
+        }
+        if !batch.puts.is_empty() {
+            let seq = store.apply(batch).await?;
+            store.durable(seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the counts until it is dropped.
+    pub async fn run(
+        mut self,
+        store: &Store,
+        gateways: &BTreeMap<Arc<str>, Reached>,
+        clock: &dyn Clock,
+    ) -> Result<(), AllowanceError> {
+        loop {
+            clock
+                .sleep_until(clock.now().mono_ms.saturating_add(EVERY_MS))
+                .await;
+            self.keep(store, gateways).await?;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What was drawn from a vendor's allowance is known to the next host (invariant 7).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tidegate::allowances::{self, Keeper};
+use tidegate::host::Reached;
+use tidegate_gateway::{
+    AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal, JournalError,
+    Limits, ManualClock, Origin, PoolCounts,
+};
+use tidegate_store::{Options, Store};
+
+const MANIFEST: &str = r#"
+[plugin]
+name = "vendor"
+version = "1.0.0"
+kind = "connector"
+wit = "0.1.0"
+[[origins]]
+name = "main"
+protocol = "https"
+[[pools]]
+name = "daily"
+limit = 1000
+window = { rolling = "24h" }
+scope = "account"
+"#;
+
+struct NoWrites;
+
+impl Journal for NoWrites {
+    fn intend(&self, _: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
+    let main = Origin::parse("http://127.0.0.1:9").expect("an origin");
+    let spec = EndpointSpec {
+        name: "crm".into(),
+        origins: BTreeMap::from([("main".to_owned(), main)]),
+        auth: AuthSpec::None,
+        manifest: Arc::new(toml::from_str(MANIFEST).expect("a manifest")),
+        pools: BTreeMap::new(),
+        egress: Egress::default(),
+        limits: Limits::default(),
+    };
+    let dependencies = Dependencies {
+        clock: Arc::new(clock.clone()),
+        journal: Arc::new(NoWrites),
+        seed: 1,
+    };
+    let reached = Reached {
+        plugin: "vendor".into(),
+        gateway: Gateway::new(spec, dependencies).expect("a gateway"),
+    };
+    BTreeMap::from([("crm".into(), reached)])
+}
+
+#[tokio::test]
+async fn the_next_host_knows_what_was_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::default();
+    let now_ms = clock.now().wall_us / 1_000;
+    let open = || Store::open(folder.path().join("store"), Options::default()).expect("a store");
+
+    let store = open();
+    let before = gateways(&clock);
+    allowances::restore(&store, &before).expect("nothing is kept yet");
+    before["crm"].gateway.restore(&[PoolCounts {
+        pool: "daily".to_owned(),
+        counts: vec![(now_ms, 42)],
+    }]);
+    let mut keeper = Keeper::default();
+    keeper.keep(&store, &before).await.expect("kept");
+    let batches = store.stats().expect("figures").batches;
+    keeper.keep(&store, &before).await.expect("kept");
+    let again = store.stats().expect("figures").batches;
+    assert_eq!(again, batches, "nothing new is not written");
+    store.close().await.expect("closed");
+
+    let store = open();
+    let after = gateways(&clock);
+    assert_eq!(after["crm"].gateway.pools()[0].used, 0);
+    allowances::restore(&store, &after).expect("found");
+    assert_eq!(after["crm"].gateway.pools()[0].used, 42);
+}
