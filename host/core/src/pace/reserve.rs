@@ -7,6 +7,8 @@ use super::{Lane, Settings};
 
 /// Demand is forgotten over so many windows.
 const WINDOWS: f64 = 2.0;
+/// Units come back all the time, so that only a part of it has to be there at once.
+const PART: f64 = 8.0;
 
 /// Units that the upper lanes have asked for lately.
 #[derive(Clone, Debug)]
@@ -61,7 +63,7 @@ impl Demand {
             Lane::Normal => self.critical,
             Lane::Backfill => self.critical + self.normal,
         };
-        set.min((wanted * self.kept(now_ms)).ceil() as u64)
+        set.min((wanted * self.kept(now_ms) / PART).ceil() as u64)
     }
 }
 

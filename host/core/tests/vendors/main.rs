@@ -5,6 +5,7 @@ mod accounts;
 mod drive;
 mod meter;
 mod profiles;
+mod urgent;
 
 use drive::{Profile, Seen, drive};
 use rand::SeedableRng;
