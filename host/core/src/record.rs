@@ -264,6 +264,20 @@ impl Reason {
         }
     }
 
+    /// A create that may have happened, on a side without a key to look it up by. Only a person can tell.
+    pub const CREATE_UNKNOWN: &str = "create-unknown";
+
+    pub fn create_unknown(side: Side) -> Self {
+        Self {
+            code: Self::CREATE_UNKNOWN.into(),
+            message: format!(
+                "a create on the {side} may or may not have happened, and the side has no key to look it up by; look for the record there, and retry if it is missing"
+            ),
+            fields: Vec::new(),
+            target: Some(side),
+        }
+    }
+
     /// A vendor's words may be a whole page.
     pub fn bounded(mut self) -> Self {
         if let Some((end, _)) = self.message.char_indices().nth(REASON_CHARS_MAX) {

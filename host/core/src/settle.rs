@@ -549,6 +549,13 @@ pub fn revived(ledger: &mut Ledger<'_>, id: LinkId) -> Result<Left, LedgerError>
     };
     ledger.remove_dead(id);
     let mut entry = letter.entry;
+    if letter.reason.code == Reason::CREATE_UNKNOWN
+        && let Some(target) = letter.reason.target
+    {
+        // Nothing can be read there; the person has looked in our stead.
+        entry.unread[target] = false;
+        entry.sent = None;
+    }
     entry.attempts = 0;
     entry.generation = entry.generation.wrapping_add(1);
     keep(ledger, id, &entry)

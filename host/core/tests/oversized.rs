@@ -1,4 +1,5 @@
-//! A record that is too large to be kept: never stored, never stopping the host, and in step again when it shrinks.
+//! Records that only a person can help: one that is too large to be kept, which is never stored, never stops the host, and
+//! is in step again when it shrinks; and one whose create may have happened where no key can tell.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use tidegate_core::merge::{Decision, Mapped, decide};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{ChangeKind, Direction, Field, Rule};
-use tidegate_core::record::{FieldId, LinkId, ROW_BYTES_MAX, Sides, Stamps};
+use tidegate_core::record::{FieldId, LinkId, ROW_BYTES_MAX, Reason, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
 use tidegate_core::sync::{
     ConflictPolicy, DeleteBrake, DeletePolicy, Initial, Side, SideSpec, SyncSpec,
@@ -136,6 +137,14 @@ impl World {
         })
     }
 
+    fn bury(&mut self, reason: Reason) {
+        let left = self.act(|ledger, _| {
+            let entry = ledger.entry(LINK).expect("readable").expect("an entry");
+            settle::buried(ledger, LINK, entry.generation, reason, 1).expect("settled")
+        });
+        assert_eq!(left, Left::Dead);
+    }
+
     fn next(&mut self) -> Decision {
         self.act(|ledger, model| {
             let link = ledger.link(LINK).expect("readable").expect("a link");
@@ -185,6 +194,32 @@ fn a_row_too_large_to_keep_becomes_a_dead_letter_and_comes_back_when_it_shrinks(
         assert_eq!(world.next(), Decision::Read(Side::Left));
         assert_eq!(world.read(note), left);
     }
+    assert!(matches!(world.next(), Decision::Write(_)));
+}
+
+/// Read before it is written again (invariant 6), unless a person has looked where the host can't.
+#[test]
+fn a_create_that_no_key_can_find_is_made_again_when_a_person_says_so() {
+    let mut world = World {
+        disk: Disk::default(),
+        model: model(),
+    };
+    world.capture("short");
+    let Decision::Write(write) = world.next() else {
+        panic!("a create");
+    };
+    let unknown = |ledger: &mut Ledger<'_>, _: &Model| settle::unknown(ledger, LINK, write.sent);
+    assert_eq!(world.act(unknown).expect("settled"), Left::Again);
+    assert_eq!(world.next(), Decision::Read(Side::Right));
+    world.bury(Reason::create_unknown(Side::Right));
+
+    // News of the source does not tell whether the other half was made.
+    assert_eq!(world.capture("other"), Captured::Queued(LINK));
+    assert_eq!(world.next(), Decision::Read(Side::Right));
+    world.bury(Reason::create_unknown(Side::Right));
+
+    let revived = |ledger: &mut Ledger<'_>, _: &Model| settle::revived(ledger, LINK);
+    assert_eq!(world.act(revived).expect("revived"), Left::Again);
     assert!(matches!(world.next(), Decision::Write(_)));
 }
 

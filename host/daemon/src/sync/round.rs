@@ -348,7 +348,7 @@ impl Round {
                     by_key.push(asked);
                 }
                 // A create without a key whose answer was lost: nobody can tell whether it happened.
-                _ => settled.push((asked.id, asked.dead(quarantined(side)))),
+                _ => settled.push((asked.id, asked.dead(Reason::create_unknown(side)))),
             }
         }
         self.settle(settled).await;
@@ -709,17 +709,6 @@ fn unclear(code: &str, message: String) -> CallError {
         code,
         message,
     ))
-}
-
-fn quarantined(side: Side) -> Reason {
-    Reason {
-        code: "create-unknown".into(),
-        message: format!(
-            "a create on the {side} may or may not have happened, and the side has no key to look it up by; look for the record there, and give the side a `key` so that others are found again"
-        ),
-        fields: Vec::new(),
-        target: Some(side),
-    }
 }
 
 fn detached(entry: &Entry) -> Settling {
