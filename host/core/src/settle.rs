@@ -334,6 +334,25 @@ pub fn unknown(ledger: &mut Ledger<'_>, id: LinkId, sent: Sent) -> Result<Left, 
     keep(ledger, id, &entry)
 }
 
+/// A write whose outcome stays unknown however often it is tried: to the dead letters, unless something newer came
+/// in meanwhile. Whoever tries it again still reads first (invariant 6).
+pub fn given_up(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    generation: u32,
+    sent: Sent,
+    reason: Reason,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    let left = unknown(ledger, id, sent)?;
+    match ledger.entry(id)? {
+        Some(entry) if entry.generation == generation => {
+            Ok(bury(ledger, id, entry, reason, now_us))
+        }
+        _ => Ok(left),
+    }
+}
+
 /// The target must be read: what was refused says that its state is not what we think.
 pub fn read_first(ledger: &mut Ledger<'_>, id: LinkId, side: Side) -> Result<Left, LedgerError> {
     ledger.remove_intent(id);

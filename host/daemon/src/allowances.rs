@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidegate_core::ledger::{LedgerError, decode, encode};
 use tidegate_gateway::{Clock, PoolCounts};
 use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
@@ -33,8 +34,42 @@ pub enum AllowanceError {
     Durable(#[from] DurableError),
 }
 
-/// A pool's name, and its counts as the gateway gives them.
-type Kept = Vec<(String, Vec<(i64, u64)>)>;
+/// [`PoolCounts`] as they lie in the store.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    pool: String,
+    holder: Vec<String>,
+    counts: Vec<(i64, u64)>,
+    booked: u64,
+    upto: u64,
+    lasts_ms: u64,
+}
+
+impl From<PoolCounts> for Kept {
+    fn from(counts: PoolCounts) -> Self {
+        Self {
+            pool: counts.pool,
+            holder: counts.holder,
+            counts: counts.counts,
+            booked: counts.booked,
+            upto: counts.upto,
+            lasts_ms: counts.lasts_ms,
+        }
+    }
+}
+
+impl From<Kept> for PoolCounts {
+    fn from(kept: Kept) -> Self {
+        Self {
+            pool: kept.pool,
+            holder: kept.holder,
+            counts: kept.counts,
+            booked: kept.booked,
+            upto: kept.upto,
+            lasts_ms: kept.lasts_ms,
+        }
+    }
+}
 
 fn key(endpoint: &str) -> Vec<u8> {
     let mut key = vec![ROOM];
@@ -57,14 +92,12 @@ pub fn restore(
         let Some(bytes) = found else {
             continue;
         };
-        let kept: Kept = decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
-            endpoint: endpoint.clone(),
-            source,
-        })?;
-        let counts: Vec<PoolCounts> = kept
-            .into_iter()
-            .map(|(pool, counts)| PoolCounts { pool, counts })
-            .collect();
+        let kept: Vec<Kept> =
+            decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
+                endpoint: endpoint.clone(),
+                source,
+            })?;
+        let counts: Vec<PoolCounts> = kept.into_iter().map(PoolCounts::from).collect();
         reached.gateway.restore(&counts);
     }
     Ok(())
@@ -85,7 +118,7 @@ impl Keeper {
         let mut batch = Batch::new();
         for (endpoint, reached) in gateways {
             let counts = reached.gateway.snapshot().into_iter();
-            let kept: Kept = counts.map(|pool| (pool.pool, pool.counts)).collect();
+            let kept: Vec<Kept> = counts.map(Kept::from).collect();
             let bytes = encode(&kept);
             if self.last.get(endpoint) != Some(&bytes) {
                 batch = batch.put(key(endpoint), bytes.clone());

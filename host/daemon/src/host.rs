@@ -215,6 +215,8 @@ fn waits_for(reason: &Reason) -> String {
         Reason::Probing { .. } => "one request is trying whether it is open again",
         Reason::Queued { .. } => "others come first",
         Reason::Smoothed { .. } => "handed out evenly",
+        Reason::Degraded { .. } => "it runs out, and the rest is for urgent work",
+        Reason::Unbooked { .. } => "its use is being put on disk",
     }
     .to_owned()
 }

@@ -72,7 +72,11 @@ async fn the_next_host_knows_what_was_drawn() {
     allowances::restore(&store, &before).expect("nothing is kept yet");
     before["crm"].gateway.restore(&[PoolCounts {
         pool: "daily".to_owned(),
+        holder: Vec::new(),
         counts: vec![(now_ms, 42)],
+        booked: 0,
+        upto: 0,
+        lasts_ms: 0,
     }]);
     let mut keeper = Keeper::default();
     keeper.keep(&store, &before).await.expect("kept");

@@ -747,6 +747,11 @@ enum After {
 }
 
 impl Sync {
+    fn tell_dead(&mut self, link: LinkId, reason: &Reason) {
+        tracing::warn!(sync = %self.running.model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
+        self.tally.trouble(reason);
+    }
+
     fn apply(
         &mut self,
         ledger: &mut Ledger<'_>,
@@ -764,8 +769,7 @@ impl Sync {
             Settling::Forget { generation } => settle::forget(ledger, link, generation, now_us)?,
             Settling::Detach { side } => settle::detach(ledger, link, side, now_us)?,
             Settling::Dead { generation, reason } => {
-                tracing::warn!(sync = %model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
-                self.tally.trouble(&reason);
+                self.tell_dead(link, &reason);
                 settle::buried(ledger, link, generation, reason, now_us)?
             }
             Settling::Written {
@@ -788,6 +792,15 @@ impl Sync {
             Settling::Unknown { sent } => {
                 self.touched.note(link, sent.target, &host.marks);
                 settle::unknown(ledger, link, sent)?
+            }
+            Settling::GivenUp {
+                generation,
+                sent,
+                reason,
+            } => {
+                self.touched.note(link, sent.target, &host.marks);
+                self.tell_dead(link, &reason);
+                settle::given_up(ledger, link, generation, sent, reason, now_us)?
             }
             Settling::ReadFirst { side } => settle::read_first(ledger, link, side)?,
             Settling::Observed { side, found } => {

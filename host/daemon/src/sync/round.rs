@@ -70,6 +70,12 @@ pub(super) enum Settling {
     Unknown {
         sent: Sent,
     },
+    /// Unknown once too often.
+    GivenUp {
+        generation: u32,
+        sent: Sent,
+        reason: Reason,
+    },
     ReadFirst {
         side: Side,
     },
@@ -566,9 +572,10 @@ impl Round {
         if attempts < ATTEMPTS_MAX {
             return Settling::Unknown { sent: write.sent };
         }
-        Settling::Dead {
+        Settling::GivenUp {
             generation: write.generation,
             reason: failure::reason(error, Some(write.target)),
+            sent: write.sent,
         }
     }
 

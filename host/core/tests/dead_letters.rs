@@ -223,6 +223,32 @@ fn a_create_that_no_key_can_find_is_made_again_when_a_person_says_so() {
     assert!(matches!(world.next(), Decision::Write(_)));
 }
 
+/// Giving up does not make an outcome known (invariant 6).
+#[test]
+fn what_was_given_up_is_read_before_it_is_written_again() {
+    let mut world = World {
+        disk: Disk::default(),
+        model: model(),
+    };
+    world.capture("short");
+    let Decision::Write(write) = world.next() else {
+        panic!("a create");
+    };
+    let reason = Reason {
+        code: "connection-lost".into(),
+        message: String::new(),
+        fields: Vec::new(),
+        target: Some(Side::Right),
+    };
+    let given_up = |ledger: &mut Ledger<'_>, _: &Model| {
+        settle::given_up(ledger, LINK, write.generation, write.sent, reason, 1)
+    };
+    assert_eq!(world.act(given_up).expect("settled"), Left::Dead);
+    let revived = |ledger: &mut Ledger<'_>, _: &Model| settle::revived(ledger, LINK);
+    assert_eq!(world.act(revived).expect("revived"), Left::Again);
+    assert_eq!(world.next(), Decision::Read(Side::Right));
+}
+
 #[test]
 fn a_smaller_state_brings_a_record_back_that_was_too_large() {
     let mut world = World {
