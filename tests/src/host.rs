@@ -138,13 +138,18 @@ impl Host {
         }
     }
 
+    /// Tells it to do something.
+    pub async fn command(&self, command: status::Command) -> Result<Answer> {
+        Ok(control::ask(&self.data(), &Request::Command { command }).await?)
+    }
+
     /// The letters of all syncs, newest first.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let list = status::Command::DeadList {
             sync: None,
             rows_max: 100,
         };
-        match control::ask(&self.data(), &Request::Command { command: list }).await? {
+        match self.command(list).await? {
             Answer::Done(Done::DeadLetters(letters)) => Ok(letters),
             other => bail!("not a list: {other:?}"),
         }

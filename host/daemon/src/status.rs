@@ -27,7 +27,7 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncState {
-    /// Discovering and preparing its endpoints.
+    /// Discovering and preparing its endpoints, or waiting to try that again.
     #[default]
     Starting,
     /// Reading a side whole for the first time.
@@ -39,7 +39,7 @@ pub enum SyncState {
     Waiting,
     /// Deletes are held back until a person releases them; the rest goes on.
     Braked,
-    /// Does not go on without a person.
+    /// Does not go on, or not start, without a person.
     Stopped,
 }
 

@@ -1,5 +1,6 @@
 //! The stream of changes: outbox rows after the cursor, each with its record as it is now.
 //!
+//! A stream reads and deletes the rows of its own tables only: others may stand elsewhere, or not have begun.
 //! What the cursor covers is durable at the host and is deleted from the outbox (invariant 1), all but the
 //! row that the cursor names: it, or a newer row of its record, must be found again. If it is not, the database
 //! has another history than the host knows, and the page says so.
@@ -15,7 +16,7 @@ use crate::database::{
 use crate::lookup;
 use crate::outbox;
 use crate::prepare;
-use crate::quoting::name;
+use crate::quoting::{literal, name};
 use crate::record::{self, Changes, Reader, Record};
 use crate::schema::{self, Table};
 use crate::settings::Settings;
@@ -42,7 +43,8 @@ struct Entry {
 /// All that one round of questions tells.
 struct Seen {
     identity: String,
-    seq_min: i64,
+    /// Rows of these tables stand before the cursor.
+    stale: bool,
     seq_max: i64,
     /// The cursor's row is there, or a newer row of the same record.
     anchored: bool,
@@ -73,7 +75,7 @@ pub fn pull(
     gaps.extend(repaired(database, settings, selections, &seen)?);
     if known.is_none() && !unreadable {
         // From now on. The outbox may hold older rows; the snapshot brings their records.
-        seen.entries = newest(database, settings)?;
+        seen.entries = newest(database, settings, selections)?;
         return Ok(first_page(&seen, gaps));
     }
     if unreadable || lost_place(&start, &seen).is_some() {
@@ -83,7 +85,9 @@ pub fn pull(
         seen = look(database, settings, selections, &anew, rows_max)?;
         return page(database, settings, selections, anew, seen, rows_max, gaps);
     }
-    forget(database, settings, &start, &seen);
+    if seen.stale {
+        forget(database, settings, selections, &start);
+    }
     page(database, settings, selections, start, seen, rows_max, gaps)
 }
 
@@ -116,7 +120,7 @@ fn look(
         .map(|selection| selection.object.clone())
         .collect();
     let mut statements = schema::statements(&objects);
-    statements.extend(questions(settings, start, rows_max));
+    statements.extend(questions(settings, selections, start, rows_max));
     let mut answers = fetch_all(database, statements).map_err(unprepared)?;
     let rest = answers.split_off(schema::STATEMENTS);
     let [head, entries, meta, triggers] = rest.as_slice() else {
@@ -140,7 +144,7 @@ fn look(
     let number = |at: usize| head.get(at).and_then(Value::integer);
     Ok(Seen {
         identity,
-        seq_min: number(0).unwrap_or(0),
+        stale: number(0) == Some(1),
         seq_max: number(1).unwrap_or(0),
         anchored: number(2) == Some(1),
         entries: read_entries(entries),
@@ -154,14 +158,35 @@ fn look(
     })
 }
 
-fn questions(settings: &Settings, start: &cursor::Changes, rows_max: u32) -> Vec<Statement> {
+/// Only rows of these tables. The plus keeps SQLite to the order of the sequence, in which the first rows are
+/// found at once, however many others there are of a table.
+fn theirs(settings: &Settings, selections: &[Selection]) -> String {
+    let keys: Vec<String> = selections
+        .iter()
+        .map(|selection| literal(&outbox::number_key(&selection.object)))
+        .collect();
+    format!(
+        "+object IN (SELECT CAST(value AS INTEGER) FROM {} WHERE key IN ({}))",
+        name(&settings.meta()),
+        keys.join(", ")
+    )
+}
+
+fn questions(
+    settings: &Settings,
+    selections: &[Selection],
+    start: &cursor::Changes,
+    rows_max: u32,
+) -> Vec<Statement> {
     use Class::{Integer, Text};
     let outbox = name(&settings.outbox);
+    let theirs = theirs(settings, selections);
     let prefix = outbox::trigger_prefix(settings);
     vec![
         Statement::once(
             format!(
-                "SELECT (SELECT min(seq) FROM {outbox}), (SELECT max(seq) FROM {outbox}), \
+                "SELECT EXISTS (SELECT 1 FROM {outbox} WHERE seq < ?1 AND {theirs}), \
+                 (SELECT max(seq) FROM {outbox}), \
                  coalesce((SELECT object = ?2 AND ?3 IN (id, '') AND at = ?4 FROM {outbox} \
                  WHERE seq = ?1), \
                  EXISTS (SELECT 1 FROM {outbox} WHERE object = ?2 AND id = ?3 AND seq > ?1))"
@@ -175,7 +200,9 @@ fn questions(settings: &Settings, start: &cursor::Changes, rows_max: u32) -> Vec
             &[Integer, Integer, Integer],
         ),
         Statement::once(
-            format!("SELECT {ENTRY} FROM {outbox} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
+            format!(
+                "SELECT {ENTRY} FROM {outbox} WHERE seq > ?1 AND {theirs} ORDER BY seq LIMIT ?2"
+            ),
             vec![
                 Value::Integer(start.seq),
                 Value::Integer(i64::from(rows_max)),
@@ -213,11 +240,16 @@ fn read_entries(rows: &Rows) -> Vec<Entry> {
         .collect()
 }
 
-fn newest(database: &dyn Database, settings: &Settings) -> Result<Vec<Entry>, Fault> {
+fn newest(
+    database: &dyn Database,
+    settings: &Settings,
+    selections: &[Selection],
+) -> Result<Vec<Entry>, Fault> {
     let statement = Statement::once(
         format!(
-            "SELECT {ENTRY} FROM {} ORDER BY seq DESC LIMIT 1",
-            name(&settings.outbox)
+            "SELECT {ENTRY} FROM {} WHERE {} ORDER BY seq DESC LIMIT 1",
+            name(&settings.outbox),
+            theirs(settings, selections)
         ),
         vec![],
         &ENTRY_CLASSES,
@@ -252,14 +284,20 @@ fn advanced(start: cursor::Changes, entries: &[Entry]) -> cursor::Changes {
 
 /// Deletes what the host has. A row whose record changed again has a number above the cursor's and stays.
 /// Failing to is no harm: the rows are few, and the next pull tries again.
-fn forget(database: &dyn Database, settings: &Settings, start: &cursor::Changes, seen: &Seen) {
-    if seen.seq_min == 0 || seen.seq_min >= start.seq {
-        return;
-    }
+fn forget(
+    database: &dyn Database,
+    settings: &Settings,
+    selections: &[Selection],
+    start: &cursor::Changes,
+) {
     let statement = Statement {
         idempotent: true,
         ..Statement::once(
-            format!("DELETE FROM {} WHERE seq < ?1", name(&settings.outbox)),
+            format!(
+                "DELETE FROM {} WHERE seq < ?1 AND {}",
+                name(&settings.outbox),
+                theirs(settings, selections)
+            ),
             vec![Value::Integer(start.seq)],
             &[],
         )

@@ -250,7 +250,8 @@ fn trigger_step(installed: &Installed, table: &Table, trigger: &outbox::Trigger)
     }
 }
 
-/// Triggers of tables that no sync captures any more.
+/// Triggers of tables that no sync captures any more, and their rows in the outbox: no stream would take
+/// them away, and one that comes back must see that it has missed something.
 fn outdated(
     settings: &Settings,
     installed: &Installed,
@@ -267,8 +268,22 @@ fn outdated(
         .triggers
         .keys()
         .filter(|name| !kept.contains(name))
-        .map(|name| drop_step(name))
+        .map(|name| {
+            let mut step = drop_step(name);
+            step.statements.extend(clearing(settings, name));
+            step
+        })
         .collect()
+}
+
+/// Takes the rows that this trigger made from the outbox.
+fn clearing(settings: &Settings, trigger: &str) -> Option<String> {
+    let number = trigger.strip_prefix(&outbox::trigger_prefix(settings))?;
+    let number: i64 = number.split(':').next()?.parse().ok()?;
+    Some(format!(
+        "DELETE FROM {} WHERE object = {number}",
+        name(&settings.outbox)
+    ))
 }
 
 fn removal(settings: &Settings, installed: &Installed) -> Vec<Step> {

@@ -13,7 +13,7 @@ use super::runtime;
 use crate::allowances::AllowanceError;
 use crate::assembly::{self, AssembleError};
 use crate::config::{self, Loaded};
-use crate::sync::{EngineError, StartError};
+use crate::sync::EngineError;
 use crate::{host, logs, tasks};
 
 pub(super) fn run(path: &Path, terminal: &Terminal) -> Exit {
@@ -85,11 +85,6 @@ fn judge(error: &Error) -> (Exit, String) {
             Some(AssembleError::Store(error)) => return (Exit::Store, error.code().to_owned()),
             Some(AssembleError::Allowances(_)) => return store,
             Some(AssembleError::Sandbox(_)) | None => {}
-        }
-        match cause.downcast_ref::<StartError>() {
-            Some(StartError::Engine(_)) => return store,
-            Some(_) => return (Exit::NeedsPerson, "start".to_owned()),
-            None => {}
         }
     }
     (Exit::Failed, "failed".to_owned())

@@ -1,22 +1,28 @@
 //! The one task that owns every sync's queue and records.
 //!
 //! Pages and settled rounds enter as [`Event`]s, each becomes one transaction, and rounds are started where
-//! something is ready and its target can take it. Streams and rounds run beside it and change nothing.
+//! something is ready and its target can take it. Streams and rounds run beside it and change nothing. A sync
+//! joins when it has started, sooner or later than others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use tidegate_core::batch::Cell;
 use tidegate_core::brake::Brake;
 use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
-use tidegate_core::ledger::{Changes, Ledger, LedgerError, Room, decode, encode, key_link, prefix};
+use tidegate_core::ledger::{
+    Changes, Ledger, LedgerError, Room, SyncId, decode, encode, key_link, prefix,
+};
 use tidegate_core::manifest::MethodKind;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
+use tidegate_core::plugin::{
+    COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, Selection, StreamKind,
+};
 use tidegate_core::queue::Queue;
 use tidegate_core::record::{Entry, LinkId, Reason, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Left};
-use tidegate_core::sync::Side;
+use tidegate_core::sync::{Initial, Side};
 use tidegate_gateway::{Clock, Readiness};
 use tidegate_store::{ApplyError, KeyRange, Seq, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -25,10 +31,13 @@ use tokio_util::task::TaskTracker;
 
 use super::intents::{IntentError, Intents};
 use super::marks::{Marks, Touched};
+use super::opening::Hindrance;
 use super::records::{self, Committed, Counts, Cursor, SyncRecord};
 use super::round::{Round, Running, Settled, Settling};
-use super::streams::{Flow, Source};
+use super::start::{Pending, Started};
+use super::streams::{Flow, Source, Stream, endpoint_wide, open};
 use super::tally::Tally;
+use super::{Assembly, Endpoint};
 use crate::status::{Command, CommandError, Done, SyncStatus};
 
 /// What streams and rounds share with the engine.
@@ -77,6 +86,13 @@ impl Host {
 }
 
 pub(super) enum Event {
+    /// From now on the sync runs.
+    Started(Box<Started>),
+    /// An attempt to start a sync has failed; another follows.
+    Hindered {
+        sync: Arc<str>,
+        hindrance: Hindrance,
+    },
     Page {
         stream: usize,
         mark: u64,
@@ -116,11 +132,16 @@ pub(super) enum Event {
         side: Side,
         reason: Reason,
     },
+    /// After a failure the source answered again, perhaps without anything new.
+    Pulled {
+        sync: usize,
+        side: Side,
+    },
     RoundEnded {
         sync: usize,
         source: Side,
     },
-    Broken(LedgerError),
+    Broken(EngineError),
     /// A person wants to know.
     Status {
         reply: oneshot::Sender<Vec<SyncStatus>>,
@@ -186,8 +207,15 @@ pub(super) struct StreamSources {
 
 pub(super) struct Engine {
     pub(super) host: Host,
+    pub(super) assembly: Arc<Assembly>,
+    /// Those that have started, in that order.
     pub(super) syncs: Vec<Sync>,
+    /// Those that have not.
+    pub(super) pending: BTreeMap<Arc<str>, Pending>,
     streams: Vec<StreamSources>,
+    /// The tasks beside the engine that are no rounds.
+    tasks: TaskTracker,
+    cancel: CancellationToken,
     rounds: TaskTracker,
     pub(super) stopping: bool,
 }
@@ -202,7 +230,7 @@ impl Sync {
         let id = running.id;
         let now_ms = host.clock.now().mono_ms;
         let base = Committed(host.store.clone());
-        for page in scan(&host.store, Room::Intent, &running)? {
+        for page in scan(&host.store, Room::Intent, id)? {
             let mut ledger = Ledger::new(&base, id);
             for (link, _) in page {
                 settle::recover(&mut ledger, link)?;
@@ -210,7 +238,7 @@ impl Sync {
             records::commit(&host.store, ledger.into_changes()).await?;
         }
         let mut queue = Queue::new(running.model.spec.queue_max);
-        for page in scan(&host.store, Room::Entry, &running)? {
+        for page in scan(&host.store, Room::Entry, id)? {
             for (link, bytes) in page {
                 let entry: Entry = decode("queue entry", &bytes)?;
                 queue.offer(link, entry.source(), entry.lane, now_ms);
@@ -238,6 +266,29 @@ impl Sync {
         self.flow.set(self.record.paused, self.queue.room());
     }
 
+    fn source(&self, side: Side) -> Source {
+        let model = &self.running.model;
+        Source {
+            sync: self.running.index,
+            side,
+            selection: Selection {
+                object: model.spec.side(side).object.to_string(),
+                fields: model.selected(side),
+            },
+            flow: self.flow.clone(),
+        }
+    }
+
+    /// Whether all of a side's records are read once.
+    fn reads_whole(&self, side: Side) -> bool {
+        match self.running.model.spec.initial {
+            Initial::Both => true,
+            Initial::Left => side == Side::Left,
+            Initial::Right => side == Side::Right,
+            Initial::None => false,
+        }
+    }
+
     /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
     fn round_rows(&self, target: Side) -> usize {
         let methods = &self.running.endpoints[target].plugin.manifest().methods;
@@ -254,10 +305,10 @@ impl Sync {
 pub(super) type Rows = Vec<(LinkId, Vec<u8>)>;
 
 /// A room of a sync in pages.
-pub(super) fn scan(store: &Store, room: Room, running: &Running) -> Result<Vec<Rows>, EngineError> {
+pub(super) fn scan(store: &Store, room: Room, sync: SyncId) -> Result<Vec<Rows>, EngineError> {
     const PAGE: usize = 1_000;
     let mut pages = Vec::new();
-    let mut range = KeyRange::prefix(prefix(room, running.id));
+    let mut range = KeyRange::prefix(prefix(room, sync));
     loop {
         let found = store.scan(&range, PAGE)?;
         let Some((last, _)) = found.last() else {
@@ -274,11 +325,22 @@ pub(super) fn scan(store: &Store, room: Room, running: &Running) -> Result<Vec<R
 }
 
 impl Engine {
-    pub(super) fn new(host: Host, syncs: Vec<Sync>, streams: Vec<StreamSources>) -> Self {
+    /// `tasks` are those that feed it; it adds its streams to them.
+    pub(super) fn new(
+        assembly: Arc<Assembly>,
+        host: Host,
+        pending: BTreeMap<Arc<str>, Pending>,
+        tasks: TaskTracker,
+        cancel: CancellationToken,
+    ) -> Self {
         Self {
             host,
-            syncs,
-            streams,
+            assembly,
+            syncs: Vec::new(),
+            pending,
+            streams: Vec::new(),
+            tasks,
+            cancel,
             rounds: TaskTracker::new(),
             stopping: false,
         }
@@ -287,11 +349,8 @@ impl Engine {
     pub(super) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
-        cancel: CancellationToken,
     ) -> Result<(), EngineError> {
-        for sync in &self.syncs {
-            sync.refresh_flow();
-        }
+        let cancel = self.cancel.clone();
         loop {
             let due_ms = self.dispatch();
             if self.stopping && self.rounds.is_empty() && events.is_empty() {
@@ -324,6 +383,14 @@ impl Engine {
 
     async fn handle(&mut self, event: Event) -> Result<(), EngineError> {
         match event {
+            Event::Started(started) => self.join(*started).await?,
+            Event::Hindered { sync, hindrance } => {
+                let reason = &hindrance.reason;
+                tracing::warn!(%sync, code = %reason.code, person = hindrance.person, "not started: {}", reason.message);
+                if let Some(pending) = self.pending.get_mut(&sync) {
+                    pending.hindrance = Some(hindrance);
+                }
+            }
             Event::Page {
                 stream,
                 mark,
@@ -369,8 +436,9 @@ impl Engine {
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);
                 self.syncs[sync].pull_failure[side] = Some(reason);
             }
+            Event::Pulled { sync, side } => self.syncs[sync].pull_failure[side] = None,
             Event::RoundEnded { sync, source } => self.syncs[sync].rounds[source] -= 1,
-            Event::Broken(error) => return Err(error.into()),
+            Event::Broken(error) => return Err(error),
             Event::Status { reply } => {
                 // Whoever asked may be gone.
                 reply.send(self.status()?).ok();
@@ -378,6 +446,103 @@ impl Engine {
             Event::Command { command, reply } => {
                 reply.send(self.command(command).await?).ok();
             }
+        }
+        Ok(())
+    }
+
+    // ---- join ------------------------------------------------------------------------------
+
+    /// Takes in a sync that has started: what waited for it in the store, and its streams.
+    async fn join(&mut self, started: Started) -> Result<(), EngineError> {
+        if self.stopping {
+            return Ok(());
+        }
+        let Started { running, record } = started;
+        let running = Arc::new(Running {
+            index: self.syncs.len(),
+            ..running
+        });
+        let name = running.model.spec.name.clone();
+        self.host.intents.name(name.clone(), running.id);
+        let sync = Sync::recover(&self.host, running.clone(), record).await?;
+        sync.refresh_flow();
+        self.syncs.push(sync);
+        self.pending.remove(&name);
+        tracing::info!(sync = %name, "started");
+        for side in Side::BOTH {
+            let endpoint = &running.endpoints[side];
+            if !endpoint_wide(endpoint) {
+                let source = self.syncs[running.index].source(side);
+                self.open(endpoint, vec![source])?;
+            } else if side == Side::Left || running.endpoints.left.name != endpoint.name {
+                self.open_whole(endpoint)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One position for all objects of an endpoint is read on only when every sync of it can take its changes:
+    /// what the position has passed is gone for those that come later (invariant 1).
+    fn open_whole(&mut self, endpoint: &Arc<Endpoint>) -> Result<(), EngineError> {
+        let takes = |name: &Arc<str>| *name == endpoint.name;
+        let missing: Vec<&str> = self
+            .assembly
+            .syncs
+            .iter()
+            .map(|parts| &parts.spec)
+            .filter(|spec| {
+                Side::BOTH
+                    .iter()
+                    .any(|side| takes(&spec.side(*side).endpoint))
+            })
+            .filter(|spec| self.pending.contains_key(&spec.name))
+            .map(|spec| &*spec.name)
+            .collect();
+        let waits = (!missing.is_empty()).then(|| Reason {
+            code: "waits-for-sync".to_owned(),
+            message: format!(
+                "endpoint {} has one position for all of its objects, so nothing is read before these syncs have started: {}",
+                endpoint.name,
+                missing.join(", ")
+            ),
+            fields: Vec::new(),
+            target: None,
+        });
+        let mut sources = Vec::new();
+        for sync in &mut self.syncs {
+            for side in Side::BOTH {
+                if takes(&sync.running.endpoints[side].name) {
+                    sync.pull_failure[side] = waits.clone();
+                    sources.push(sync.source(side));
+                }
+            }
+        }
+        match waits {
+            Some(_) => Ok(()),
+            None => self.open(endpoint, sources),
+        }
+    }
+
+    fn open(&mut self, endpoint: &Arc<Endpoint>, sources: Vec<Source>) -> Result<(), EngineError> {
+        let initial: Vec<bool> = sources
+            .iter()
+            .map(|source| self.syncs[source.sync].reads_whole(source.side))
+            .collect();
+        let first = self.streams.len();
+        for stream in open(&self.host, &self.cancel, endpoint, sources, &initial, first) {
+            if stream.kind == StreamKind::Snapshot
+                && !records::load_cursor(&self.host.store, &stream.name)?.done
+            {
+                for source in &stream.sources {
+                    self.syncs[source.sync].snapshots += 1;
+                }
+            }
+            self.streams.push(StreamSources {
+                name: stream.name.clone(),
+                kind: stream.kind,
+                sources: stream.sources.clone(),
+            });
+            self.tasks.spawn(Stream::run(stream));
         }
         Ok(())
     }

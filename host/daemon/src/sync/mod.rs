@@ -4,7 +4,8 @@
 //! engine. Decides nothing about records itself, and speaks to the outside only through plugins.
 //!
 //! In reading order:
-//! - [`start`]: what must be known and prepared before anything moves
+//! - [`start`]: what must be known and prepared before a sync moves
+//! - [`opening`]: what the syncs of one endpoint share of that
 //! - [`streams`]: read the sources
 //! - [`engine`]: owns queues and records; the one place that commits
 //! - [`round`]: maps, decides, pushes, reads
@@ -19,6 +20,7 @@ mod engine;
 mod failure;
 mod intents;
 mod marks;
+mod opening;
 mod people;
 mod records;
 mod round;
@@ -34,12 +36,12 @@ use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::{Clock, Gateway};
 use tidegate_sandbox::Plugin;
 use tidegate_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use engine::EngineError;
 pub use intents::{IntentError, Intents};
-pub use start::StartError;
 
 use engine::{Engine, Event, Host};
 
@@ -73,26 +75,10 @@ pub struct Assembly {
     pub seed: u64,
 }
 
-/// Where the syncs are in their life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Not running yet, and what it waits for.
-    Starting(String),
-    Running,
-}
-
 /// Reaches a running set of syncs.
 #[derive(Clone)]
 pub struct Handle {
     host: Host,
-    names: Vec<Arc<str>>,
-    stage: watch::Receiver<Stage>,
-}
-
-impl Handle {
-    pub fn stage(&self) -> Stage {
-        self.stage.borrow().clone()
-    }
 }
 
 /// The syncs, ready to run.
@@ -100,7 +86,6 @@ pub struct Syncs {
     assembly: Assembly,
     host: Host,
     events: mpsc::Receiver<Event>,
-    stage: watch::Sender<Stage>,
 }
 
 impl Syncs {
@@ -111,45 +96,40 @@ impl Syncs {
             assembly.intents.clone(),
             assembly.seed,
         );
-        let (stage, stages) = watch::channel(Stage::Starting("nothing yet".into()));
-        let names = assembly
-            .syncs
-            .iter()
-            .map(|parts| parts.spec.name.clone())
-            .collect();
-        let handle = Handle {
-            host: host.clone(),
-            names,
-            stage: stages,
+        let handle = Handle { host: host.clone() };
+        let syncs = Self {
+            assembly,
+            host,
+            events,
         };
-        (
-            Self {
-                assembly,
-                host,
-                events,
-                stage,
-            },
-            handle,
-        )
+        (syncs, handle)
     }
 
-    /// Runs until `cancel`, then finishes the calls in flight and settles them.
-    pub async fn run(self, cancel: CancellationToken) -> Result<(), StartError> {
-        let started = tokio::select! {
-            started = start::start(&self.assembly, &self.host, &self.stage, &cancel) => started?,
-            () = cancel.cancelled() => return Ok(()),
-        };
-        self.stage.send_replace(Stage::Running);
-        let streams = tokio_util::task::TaskTracker::new();
-        for stream in started.streams {
-            streams.spawn(stream.run());
+    /// Runs until `cancel`, then finishes the calls in flight and settles them. Each sync begins when it
+    /// can; none waits for another.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. A sync or an endpoint that fails is told in the status.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), EngineError> {
+        let assembly = Arc::new(self.assembly);
+        let pending = start::enrol(&assembly, &self.host).await?;
+        let tasks = TaskTracker::new();
+        for starter in start::starters(&assembly, &self.host)? {
+            let cancel = cancel.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = starter.run() => {}
+                    () = cancel.cancelled() => {}
+                }
+            });
         }
-        streams.close();
-        let engine = Engine::new(self.host, started.syncs, started.sources);
-        let ended = engine.run(self.events, cancel.clone()).await;
+        let engine = Engine::new(assembly, self.host, pending, tasks.clone(), cancel.clone());
+        let ended = engine.run(self.events).await;
         cancel.cancel();
-        streams.wait().await;
-        Ok(ended?)
+        tasks.close();
+        tasks.wait().await;
+        ended
     }
 }
 

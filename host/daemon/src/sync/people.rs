@@ -8,9 +8,10 @@ use tidegate_core::settle::{self, Left};
 use tidegate_core::sync::Side;
 use tokio::sync::oneshot;
 
+use super::Handle;
 use super::engine::{Engine, EngineError, Event, Sync, scan};
 use super::records::Committed;
-use super::{Handle, Stage};
+use super::start::Pending;
 use crate::status::{
     Command, CommandError, DeadLetter, Done, Latency, StatusSource, SyncState, SyncStatus, Told,
 };
@@ -31,20 +32,47 @@ fn no_sync(name: &str) -> CommandError {
 
 impl Engine {
     pub(super) fn status(&self) -> Result<Vec<SyncStatus>, EngineError> {
+        let specs = self.assembly.syncs.iter().map(|parts| &parts.spec);
+        specs
+            .filter_map(|spec| match self.pending.get(&spec.name) {
+                Some(pending) => Some(self.pending_status(&spec.name, pending)),
+                None => Some(self.sync_status(self.started(&spec.name)?)),
+            })
+            .collect()
+    }
+
+    fn started(&self, name: &str) -> Option<&Sync> {
         self.syncs
             .iter()
-            .map(|sync| self.sync_status(sync))
-            .collect()
+            .find(|sync| &*sync.running.model.spec.name == name)
+    }
+
+    fn dead(&self, sync: SyncId) -> Result<u64, EngineError> {
+        let pages = scan(&self.host.store, Room::Dead, sync)?;
+        Ok(pages.iter().map(Vec::len).sum::<usize>() as u64)
+    }
+
+    /// Of a sync that has not started.
+    fn pending_status(&self, name: &str, pending: &Pending) -> Result<SyncStatus, EngineError> {
+        let hindrance = pending.hindrance.as_ref();
+        Ok(SyncStatus {
+            name: name.to_owned(),
+            state: match hindrance {
+                Some(hindrance) if hindrance.person => SyncState::Stopped,
+                _ => SyncState::Starting,
+            },
+            reason: hindrance.map(|hindrance| told(&hindrance.reason)),
+            linked: pending.links,
+            waiting: pending.waiting,
+            dead: self.dead(pending.id)?,
+            ..SyncStatus::default()
+        })
     }
 
     fn sync_status(&self, sync: &Sync) -> Result<SyncStatus, EngineError> {
         let now_ms = self.host.clock.now().mono_ms;
         let depth = sync.queue.depth();
         let (state, reason) = state(sync, now_ms);
-        let dead: usize = scan(&self.host.store, Room::Dead, &sync.running)?
-            .iter()
-            .map(Vec::len)
-            .sum();
         let tally = sync.tally.snapshot();
         let failure = Side::BOTH
             .into_iter()
@@ -56,7 +84,7 @@ impl Engine {
             linked: sync.counts.links,
             waiting: (depth.waiting + depth.later + depth.held) as u64,
             in_flight: depth.in_flight as u64,
-            dead: dead as u64,
+            dead: self.dead(sync.running.id)?,
             captured: tally.captured,
             written: tally.written,
             echoes: tally.echoes,
@@ -71,10 +99,18 @@ impl Engine {
         })
     }
 
-    fn named(&self, name: &str) -> Option<usize> {
-        self.syncs
-            .iter()
-            .position(|sync| &*sync.running.model.spec.name == name)
+    /// A sync's place; only one that has started takes commands.
+    fn named(&self, name: &str) -> Result<usize, CommandError> {
+        if let Some(sync) = self.started(name) {
+            return Ok(sync.running.index);
+        }
+        let pending = self.pending.get(name).ok_or_else(|| no_sync(name))?;
+        let why = pending.hindrance.as_ref();
+        let why = why.map_or("it is starting", |hindrance| &*hindrance.reason.message);
+        Err(CommandError {
+            code: "not-started".into(),
+            message: format!("sync {name} has not started yet: {why}"),
+        })
     }
 
     /// The outer error ends the host; the inner one is for whoever asked.
@@ -96,8 +132,9 @@ impl Engine {
         name: &str,
         paused: bool,
     ) -> Result<Result<Done, CommandError>, EngineError> {
-        let Some(index) = self.named(name) else {
-            return Ok(Err(no_sync(name)));
+        let index = match self.named(name) {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
         };
         let sync = &mut self.syncs[index];
         if sync.record.paused == paused {
@@ -113,8 +150,9 @@ impl Engine {
         &mut self,
         name: &str,
     ) -> Result<Result<Done, CommandError>, EngineError> {
-        let Some(index) = self.named(name) else {
-            return Ok(Err(no_sync(name)));
+        let index = match self.named(name) {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
         };
         let now_ms = self.host.clock.now().mono_ms;
         let sync = &mut self.syncs[index];
@@ -131,20 +169,23 @@ impl Engine {
         only: Option<&str>,
         rows_max: usize,
     ) -> Result<Result<Done, CommandError>, EngineError> {
-        if let Some(name) = only
-            && self.named(name).is_none()
-        {
-            return Ok(Err(no_sync(name)));
+        let started = self.syncs.iter().map(|sync| {
+            let name = &sync.running.model.spec.name;
+            (name, sync.running.id)
+        });
+        let pending = self.pending.iter().map(|(name, sync)| (name, sync.id));
+        let mut syncs: Vec<_> = started.chain(pending).collect();
+        if let Some(only) = only {
+            syncs.retain(|(name, _)| ***name == *only);
+            if syncs.is_empty() {
+                return Ok(Err(no_sync(only)));
+            }
         }
         let mut letters = Vec::new();
-        for sync in &self.syncs {
-            let name = &sync.running.model.spec.name;
-            if only.is_some_and(|only| only != &**name) {
-                continue;
-            }
+        for (name, id) in syncs {
             let base = Committed(self.host.store.clone());
-            let ledger = Ledger::new(&base, sync.running.id);
-            for (link, bytes) in scan(&self.host.store, Room::Dead, &sync.running)?
+            let ledger = Ledger::new(&base, id);
+            for (link, bytes) in scan(&self.host.store, Room::Dead, id)?
                 .into_iter()
                 .flatten()
             {
@@ -172,8 +213,9 @@ impl Engine {
         name: &str,
         records: &[String],
     ) -> Result<Result<Done, CommandError>, EngineError> {
-        let Some(index) = self.named(name) else {
-            return Ok(Err(no_sync(name)));
+        let index = match self.named(name) {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
         };
         let wanted = |link: LinkId| {
             records.is_empty() || records.iter().any(|record| *record == link.0.to_string())
@@ -181,7 +223,7 @@ impl Engine {
         let id: SyncId = self.syncs[index].running.id;
         let now_ms = self.host.clock.now().mono_ms;
         let mut revived = 0;
-        for page in scan(&self.host.store, Room::Dead, &self.syncs[index].running)? {
+        for page in scan(&self.host.store, Room::Dead, id)? {
             let base = Committed(self.host.store.clone());
             let mut ledger = Ledger::new(&base, id);
             let mut offers = Vec::new();
@@ -241,22 +283,6 @@ fn state(sync: &Sync, now_ms: u64) -> (SyncState, Option<Told>) {
 impl StatusSource for Handle {
     fn syncs(&self) -> BoxFuture<'_, Vec<SyncStatus>> {
         async move {
-            if let Stage::Starting(waits_for) = self.stage() {
-                let reason = Told {
-                    code: "starting".into(),
-                    message: waits_for,
-                };
-                return self
-                    .names
-                    .iter()
-                    .map(|name| SyncStatus {
-                        name: name.to_string(),
-                        state: SyncState::Starting,
-                        reason: Some(reason.clone()),
-                        ..SyncStatus::default()
-                    })
-                    .collect();
-            }
             let (reply, status) = oneshot::channel();
             self.host.send(Event::Status { reply }).await;
             status.await.unwrap_or_default()
@@ -268,11 +294,8 @@ impl StatusSource for Handle {
         async move {
             let gone = || CommandError {
                 code: "not-running".into(),
-                message: "the syncs are not running yet, or no more".into(),
+                message: "the syncs are not running any more".into(),
             };
-            if self.stage() != Stage::Running {
-                return Err(gone());
-            }
             let (reply, done) = oneshot::channel();
             self.host.send(Event::Command { command, reply }).await;
             done.await.unwrap_or_else(|_| Err(gone()))

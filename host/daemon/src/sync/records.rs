@@ -13,6 +13,7 @@ const SYNC: u8 = b's';
 const COUNTS: u8 = b'n';
 const CURSOR: u8 = b'c';
 const IDENTITY: u8 = b'e';
+const DEMANDED: u8 = b'd';
 const SYNCS: &[u8] = b"S";
 
 /// The store as decisions see it.
@@ -51,6 +52,14 @@ pub(super) struct Cursor {
     /// A snapshot that has been read to its end.
     pub done: bool,
     /// The fields that it reads; a snapshot with others is read again.
+    pub fields: Vec<String>,
+}
+
+/// What a sync's endpoints were last prepared for on its behalf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Demanded {
+    pub endpoint: String,
+    pub object: String,
     pub fields: Vec<String>,
 }
 
@@ -96,6 +105,18 @@ pub(super) fn load_identity(store: &Store, endpoint: &str) -> Result<Option<Stri
 
 pub(super) fn put_identity(changes: &mut Changes, endpoint: &str, identity: &str) {
     changes.insert(key(IDENTITY, endpoint), Some(encode(&identity)));
+}
+
+/// `None` before the sync's first start.
+pub(super) fn load_demanded(
+    store: &Store,
+    sync: &str,
+) -> Result<Option<Sides<Demanded>>, LedgerError> {
+    load(store, "demand", &key(DEMANDED, sync))
+}
+
+pub(super) fn put_demanded(changes: &mut Changes, sync: &str, demanded: &Sides<Demanded>) {
+    changes.insert(key(DEMANDED, sync), Some(encode(demanded)));
 }
 
 /// The sync's record, or a new one with the next free number.

@@ -35,6 +35,7 @@ const ATTEMPTS_ALONE: u32 = 3;
 
 /// A sync that has started: what its rounds need.
 pub(super) struct Running {
+    /// Its place in the engine.
     pub index: usize,
     pub id: SyncId,
     pub model: Arc<Model>,
@@ -131,7 +132,7 @@ impl Round {
     pub(super) async fn run(mut self, links: Vec<LinkId>) {
         if let Err(error) = self.work(&links).await {
             // The store can't be read: the engine hears of it and stops.
-            self.host.send(Event::Broken(error)).await;
+            self.host.send(Event::Broken(error.into())).await;
         }
         self.host
             .send(Event::RoundEnded {

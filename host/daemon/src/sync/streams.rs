@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tidegate_core::manifest::CursorScope;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{ChangeStream, ConnectorContext, Page, Selection, StreamKind};
 use tidegate_core::sync::Side;
@@ -70,6 +71,56 @@ pub(super) struct Stream {
     pub begun: Option<watch::Sender<bool>>,
 }
 
+/// Whether one position covers all objects of an endpoint.
+pub(super) fn endpoint_wide(endpoint: &Endpoint) -> bool {
+    let capture = endpoint.plugin.manifest().capture.as_ref();
+    capture.is_some_and(|capture| capture.cursor == CursorScope::Endpoint)
+}
+
+/// The stream of changes of one position, and a snapshot of each of its objects that is read whole. The first
+/// gets the number `first`.
+pub(super) fn open(
+    host: &Host,
+    cancel: &CancellationToken,
+    endpoint: &Arc<Endpoint>,
+    sources: Vec<Source>,
+    initial: &[bool],
+    first: usize,
+) -> Vec<Stream> {
+    let (begun, after) = watch::channel(false);
+    let object = match sources.as_slice() {
+        [only] if !endpoint_wide(endpoint) => only.selection.object.clone(),
+        _ => "*".to_owned(),
+    };
+    let stream = |name: String, kind: StreamKind, sources: Vec<Source>, index: usize| Stream {
+        name,
+        index,
+        endpoint: endpoint.clone(),
+        kind,
+        sources,
+        host: host.clone(),
+        cancel: cancel.clone(),
+        after: None,
+        begun: None,
+    };
+    let mut streams = Vec::new();
+    for (source, _) in sources.iter().zip(initial).filter(|(_, whole)| **whole) {
+        let name = format!("{}\0snapshot\0{}", endpoint.name, source.selection.object);
+        let index = first + streams.len();
+        streams.push(Stream {
+            after: Some(after.clone()),
+            ..stream(name, StreamKind::Snapshot, vec![source.clone()], index)
+        });
+    }
+    let name = format!("{}\0changes\0{object}", endpoint.name);
+    let index = first + streams.len();
+    streams.push(Stream {
+        begun: Some(begun),
+        ..stream(name, StreamKind::Changes, sources, index)
+    });
+    streams
+}
+
 /// Fewer rows than this are not worth a call while a queue is nearly full.
 const ROOM_MIN: usize = 16;
 
@@ -105,6 +156,9 @@ impl Stream {
             self.host.marks.end(mark);
             if let (Ok(_), Some(begun)) = (&handed, &self.begun) {
                 begun.send_replace(true);
+            }
+            if handed.is_ok() && failures > 0 {
+                self.recovered().await;
             }
             match handed {
                 Ok(Next::Now) => failures = 0,
@@ -294,6 +348,16 @@ impl Stream {
             self.host.send(event).await;
         }
         wait_ms
+    }
+
+    async fn recovered(&self) {
+        for source in &self.sources {
+            let event = Event::Pulled {
+                sync: source.sync,
+                side: source.side,
+            };
+            self.host.send(event).await;
+        }
     }
 
     async fn pause(&self, wait_ms: u64) {

@@ -125,6 +125,59 @@ fn the_outbox_holds_one_row_per_changed_record_until_the_host_has_it() {
     assert!(last.changes[0].records[0].version > next.changes[0].records[0].version);
 }
 
+/// Two tables, each read by a stream of its own: what one has is forgotten, what the other does not have yet is kept,
+/// until nobody wants it any more.
+#[test]
+fn a_stream_leaves_the_rows_of_other_tables_alone() {
+    let library = Library::new(&format!(
+        "{PEOPLE} CREATE TABLE pets (id INTEGER PRIMARY KEY, name TEXT);"
+    ));
+    let (people, pets) = ([select("people", &["name"])], [select("pets", &["name"])]);
+    library.capture(&[people.as_slice(), &pets].concat());
+    library.execute("INSERT INTO people (id, name) VALUES (1, 'before')");
+    let late = library.pull(&pets, None, 2);
+    let mut quick = library.pull(&people, None, 2);
+    for round in 0..5 {
+        library.execute(&format!(
+            "INSERT INTO pets (name) VALUES ('pet {round}'); \
+             INSERT INTO people (name) VALUES ('person {round}')"
+        ));
+        quick = library.pull(&people, Some(&quick.cursor), 2);
+        assert_eq!(lines(&quick).len(), 1, "{quick:?}");
+        assert!(lines(&quick)[0].contains(&format!("person {round}")));
+    }
+    library.execute("DELETE FROM pets WHERE id = 1");
+    let rows = || library.query("SELECT count(*) FROM tidegate_outbox");
+    library.pull(&people, Some(&quick.cursor), 2);
+    assert_eq!(rows(), "6", "five pets, and the cursor's person");
+
+    let mut page = late;
+    let mut found = Vec::new();
+    loop {
+        page = library.pull(&pets, Some(&page.cursor), 2);
+        assert_eq!(page.gap, None);
+        found.extend(lines(&page));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 5);
+    assert_eq!(
+        found.last().map(String::as_str),
+        Some("Delete pets 1 name=Unset")
+    );
+
+    // No sync wants pets any more, and later one does again: it is told that it has missed something.
+    library.capture(&people);
+    assert_eq!(rows(), "1");
+    library.execute("UPDATE pets SET name = 'unseen'");
+    library.capture(&[people.as_slice(), &pets].concat());
+    let back = library.pull(&pets, Some(&page.cursor), 2);
+    assert!(back.gap.is_some(), "{back:?}");
+    let still = library.pull(&people, Some(&quick.cursor), 2);
+    assert_eq!(still.gap, None);
+}
+
 #[test]
 fn pages_are_whole_and_in_order() {
     let library = Library::new(PEOPLE);
