@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::ledger::{LedgerError, decode, encode};
-use tidegate_gateway::{Clock, PoolCounts};
+use tidegate_gateway::{Account, Clock, PoolCounts};
 use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
 
 use crate::host::Reached;
@@ -18,14 +18,11 @@ const EVERY_MS: u64 = 1_000;
 /// Why the counts could not be kept or found.
 #[derive(Debug, thiserror::Error)]
 pub enum AllowanceError {
-    #[error("the allowances of endpoint {endpoint} can't be read")]
-    Read {
-        endpoint: Arc<str>,
-        source: ReadError,
-    },
-    #[error("the allowances of endpoint {endpoint} are not understood")]
+    #[error("the allowances of {account} can't be read")]
+    Read { account: String, source: ReadError },
+    #[error("the allowances of {account} are not understood")]
     Decode {
-        endpoint: Arc<str>,
+        account: String,
         source: LedgerError,
     },
     #[error("the allowances can't be stored")]
@@ -71,22 +68,30 @@ impl From<Kept> for PoolCounts {
     }
 }
 
-fn key(endpoint: &str) -> Vec<u8> {
+/// Endpoints may share an account.
+fn accounts(gateways: &BTreeMap<Arc<str>, Reached>) -> BTreeMap<&str, &Account> {
+    let accounts = gateways.values().map(|reached| reached.gateway.account());
+    accounts
+        .map(|account| (account.name(), &**account))
+        .collect()
+}
+
+fn key(account: &str) -> Vec<u8> {
     let mut key = vec![ROOM];
-    key.extend_from_slice(endpoint.as_bytes());
+    key.extend_from_slice(account.as_bytes());
     key
 }
 
-/// Gives every gateway what an earlier run drew. Called before the first request (invariant 7).
+/// Gives every account what an earlier run drew. Called before the first request (invariant 7).
 pub fn restore(
     store: &Store,
     gateways: &BTreeMap<Arc<str>, Reached>,
 ) -> Result<(), AllowanceError> {
-    for (endpoint, reached) in gateways {
+    for (name, account) in accounts(gateways) {
         let found = store
-            .get(&key(endpoint))
+            .get(&key(name))
             .map_err(|source| AllowanceError::Read {
-                endpoint: endpoint.clone(),
+                account: name.to_owned(),
                 source,
             })?;
         let Some(bytes) = found else {
@@ -94,19 +99,19 @@ pub fn restore(
         };
         let kept: Vec<Kept> =
             decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
-                endpoint: endpoint.clone(),
+                account: name.to_owned(),
                 source,
             })?;
         let counts: Vec<PoolCounts> = kept.into_iter().map(PoolCounts::from).collect();
-        reached.gateway.restore(&counts);
+        account.restore(&counts);
     }
     Ok(())
 }
 
-/// Stores the counts of the gateways that drew something since `last`.
+/// Stores the counts of the accounts on which something was drawn since `last`.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    last: BTreeMap<Arc<str>, Vec<u8>>,
+    last: BTreeMap<String, Vec<u8>>,
 }
 
 impl Keeper {
@@ -116,13 +121,13 @@ impl Keeper {
         gateways: &BTreeMap<Arc<str>, Reached>,
     ) -> Result<(), AllowanceError> {
         let mut batch = Batch::new();
-        for (endpoint, reached) in gateways {
-            let counts = reached.gateway.snapshot().into_iter();
+        for (name, account) in accounts(gateways) {
+            let counts = account.snapshot().into_iter();
             let kept: Vec<Kept> = counts.map(Kept::from).collect();
             let bytes = encode(&kept);
-            if self.last.get(endpoint) != Some(&bytes) {
-                batch = batch.put(key(endpoint), bytes.clone());
-                self.last.insert(endpoint.clone(), bytes);
+            if self.last.get(name) != Some(&bytes) {
+                batch = batch.put(key(name), bytes.clone());
+                self.last.insert(name.to_owned(), bytes);
             }
         }
         if !batch.puts.is_empty() {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_gateway::{
-    AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway, Journal, Limits,
-    SystemClock,
+    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway,
+    Journal, Limits, SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
@@ -93,6 +93,7 @@ pub async fn load_plugins(config: &Config, sandbox: &Arc<Sandbox>, findings: &Fi
 pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub journal: Arc<dyn Journal>,
+    pub allowances: Allowances,
     pub seed: u64,
 }
 
@@ -118,6 +119,7 @@ pub fn gateway(
     let dependencies = Dependencies {
         clock: shared.clock.clone(),
         journal: shared.journal.clone(),
+        allowances: shared.allowances.clone(),
         seed: shared.seed,
     };
     Gateway::new(spec, dependencies)
@@ -213,6 +215,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     let shared = Shared {
         clock: clock.clone(),
         journal: intents.clone(),
+        allowances: Allowances::default(),
         seed: rand::random(),
     };
     let mut endpoints = BTreeMap::new();

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use tidegate::allowances::{self, Keeper};
 use tidegate::host::Reached;
 use tidegate_gateway::{
-    AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal, JournalError,
-    Limits, ManualClock, Origin, PoolCounts,
+    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
+    JournalError, Limits, ManualClock, Origin, PoolCounts,
 };
 use tidegate_store::{Options, Store};
 
@@ -51,6 +51,7 @@ fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
     let dependencies = Dependencies {
         clock: Arc::new(clock.clone()),
         journal: Arc::new(NoWrites),
+        allowances: Allowances::default(),
         seed: 1,
     };
     let reached = Reached {
@@ -70,7 +71,7 @@ async fn the_next_host_knows_what_was_drawn() {
     let store = open();
     let before = gateways(&clock);
     allowances::restore(&store, &before).expect("nothing is kept yet");
-    before["crm"].gateway.restore(&[PoolCounts {
+    before["crm"].gateway.account().restore(&[PoolCounts {
         pool: "daily".to_owned(),
         holder: Vec::new(),
         counts: vec![(now_ms, 42)],

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::{
-    Draws, Ended, Lane, Pacer, PoolCounts, PoolFigures, Reason, Shape, UnknownPool,
-};
+use tidegate_core::pace::{Draws, Ended, Lane, PoolFigures, Reason, Shape, UnknownPool};
 use tidegate_core::plugin::{
     Answer, Executed, Fault, FaultKind, Operation, Request, Response, SqlRequest,
 };
 use tokio::sync::watch;
 
+use crate::account::{Account, Allowances};
 use crate::auth::Credentials;
 use crate::call::{Call, Intent, Journal, Outside};
 use crate::clock::Clock;
@@ -29,6 +28,8 @@ use crate::wire::Wire;
 pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     pub journal: Arc<dyn Journal>,
+    /// The same for all endpoints of a host.
+    pub allowances: Allowances,
     /// For the jitter of pauses; the same seed gives the same run (invariant 12).
     pub seed: u64,
 }
@@ -97,13 +98,6 @@ impl Gateway {
             });
         }
         check_auth(&spec)?;
-        let pacer =
-            Pacer::new(&spec.manifest, &spec.pools, spec.limits.lanes).map_err(|source| {
-                EndpointError::Pool {
-                    endpoint: endpoint(),
-                    source,
-                }
-            })?;
         let mut wires = HashMap::new();
         let mut databases = HashMap::new();
         for (name, origin) in &spec.origins {
@@ -132,9 +126,15 @@ impl Gateway {
                 }
             }
         }
+        // Last, as there is no getting up from a seat.
+        let joined = host.allowances.join(&spec, &host.clock);
+        let (account, seat) = joined.map_err(|source| EndpointError::Pool {
+            endpoint: endpoint(),
+            source,
+        })?;
         Ok(Arc::new(Self {
             credentials: Credentials::new(spec.auth.clone()),
-            permits: Permits::new(pacer, host.clock.clone()),
+            permits: Permits::new(account, seat),
             budget: Budget::default(),
             dice: Dice::new(host.seed),
             spec,
@@ -166,15 +166,9 @@ impl Gateway {
         self.permits.figures()
     }
 
-    /// What the pools must not forget over a restart. Cheap enough to be stored every second or so: what was sent
-    /// since the last time is unknown to the next run.
-    pub fn snapshot(&self) -> Vec<PoolCounts> {
-        self.permits.snapshot()
-    }
-
-    /// Takes over an earlier run's counts. Call it before the first request.
-    pub fn restore(&self, counts: &[PoolCounts]) {
-        self.permits.restore(counts);
+    /// The account at the vendor, which other endpoints may share.
+    pub fn account(&self) -> &Arc<Account> {
+        self.permits.account()
     }
 
     /// Takes new credentials of the same scheme, and forgets tokens and refusals of the old ones.

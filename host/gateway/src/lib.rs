@@ -13,6 +13,7 @@
 //! - `gateway`: the way of a request, in order
 //! - `exchange`: one HTTP request with its attempts
 //! - `auth`: which credential a request carries, and how a new one is had
+//! - `account`: who shares a vendor's allowance
 //! - `permits`: waiting for permits
 //! - `signs`: what an answer means, by the manifest's rules
 //! - `retry`: repeating within bounds
@@ -20,6 +21,7 @@
 //! - `wire`: HTTP as it goes over the wire
 //! - `sql`: databases, and the seam behind which each engine sits
 
+mod account;
 mod auth;
 mod call;
 mod clock;
@@ -34,6 +36,7 @@ mod signs;
 mod sql;
 mod wire;
 
+pub use account::{Account, Allowances};
 pub use call::{Call, Intent, Journal, JournalError, Outside};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use endpoint::{

@@ -2,16 +2,14 @@
 //!
 //! `core::pace` decides who goes and when; here requests sleep until then.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tidegate_core::pace::{
-    Draws, Ended, Impossible, Lane, Pacer, PoolCounts, PoolFigures, Seat, Shape, Ticket,
-    UnknownPool, Wait,
+    Draws, Ended, Impossible, Lane, PoolFigures, Seat, Shape, Ticket, UnknownPool, Wait,
 };
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::account::Account;
 
 /// Why there is no permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,31 +20,19 @@ pub(crate) enum Refusal {
     TooLong(Wait),
 }
 
-/// All permits of an endpoint.
+/// All permits of an endpoint: its seat at the account that it shares with others.
 pub(crate) struct Permits {
-    clock: Arc<dyn Clock>,
-    line: Mutex<Line>,
-}
-
-struct Line {
-    pacer: Pacer,
-    /// Who stands in line, to be woken with the permit.
-    waking: HashMap<Ticket, oneshot::Sender<()>>,
+    account: Arc<Account>,
+    seat: Seat,
 }
 
 impl Permits {
-    pub(crate) fn new(pacer: Pacer, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            line: Mutex::new(Line {
-                pacer,
-                waking: HashMap::new(),
-            }),
-        }
+    pub(crate) fn new(account: Arc<Account>, seat: Seat) -> Self {
+        Self { account, seat }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
-        change(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     pub(crate) fn draws(
@@ -54,27 +40,18 @@ impl Permits {
         shape: &Shape<'_>,
         named: &[(String, u32)],
     ) -> Result<Draws, UnknownPool> {
-        self.with(|line| line.pacer.draws(Seat::default(), shape, named))
+        self.account
+            .with(|line| line.pacer.draws(self.seat, shape, named))
     }
 
     pub(crate) fn readiness(&self, lane: Lane, calls: u32) -> Result<(), Wait> {
-        let now = self.clock.now();
-        self.with(|line| line.pacer.readiness(now, Seat::default(), lane, calls))
+        let now = self.account.clock().now();
+        self.account
+            .with(|line| line.pacer.readiness(now, self.seat, lane, calls))
     }
 
     pub(crate) fn figures(&self) -> Vec<PoolFigures> {
-        let now = self.clock.now();
-        self.with(|line| line.pacer.figures(now))
-    }
-
-    pub(crate) fn snapshot(&self) -> Vec<PoolCounts> {
-        let now = self.clock.now();
-        self.with(|line| line.pacer.snapshot(now))
-    }
-
-    pub(crate) fn restore(&self, counts: &[PoolCounts]) {
-        let now = self.clock.now();
-        self.with(|line| line.pacer.restore(now, counts));
+        self.account.figures(self.seat)
     }
 
     /// Waits for a permit, at most until `deadline_ms`; not at all when it is known to come later.
@@ -85,55 +62,42 @@ impl Permits {
         draws: Draws,
         deadline_ms: u64,
     ) -> Result<Permit<'_>, Refusal> {
-        let now = self.clock.now();
+        let now = self.account.clock().now();
         let (wake, mut woken) = oneshot::channel();
-        let ticket = self.with(|line| {
+        let ticket = self.account.with(|line| {
             let ticket = line.pacer.ask(now, lane, sync, draws)?;
             line.waking.insert(ticket, wake);
             Ok(ticket)
         });
         // From here on the guard gives back, whatever becomes of this future.
         let permit = Permit {
-            permits: self,
+            account: &self.account,
             ticket: ticket.map_err(Refusal::Impossible)?,
             ended: Some(Ended::Unsent),
         };
         loop {
-            self.grant();
+            self.account.grant();
             if woken.try_recv().is_ok() {
                 return Ok(permit.sent());
             }
-            let wait = self.with(|line| line.pacer.wait(permit.ticket));
+            let wait = self.account.with(|line| line.pacer.wait(permit.ticket));
             let Some(wait) = wait else { continue };
-            let now_ms = self.clock.now().mono_ms;
+            let now_ms = self.account.clock().now().mono_ms;
             if wait.at_ms > deadline_ms || now_ms >= deadline_ms {
                 return Err(Refusal::TooLong(wait));
             }
             tokio::select! {
                 biased;
                 _ = &mut woken => return Ok(permit.sent()),
-                () = self.clock.sleep_until(wait.at_ms.max(now_ms + 1)) => {}
+                () = self.account.clock().sleep_until(wait.at_ms.max(now_ms + 1)) => {}
             }
         }
-    }
-
-    /// Hands out what can go now, to whomever it belongs.
-    fn grant(&self) {
-        let now = self.clock.now();
-        self.with(|line| {
-            for ticket in line.pacer.grant(now) {
-                // Who no longer listens gives its permit back by itself.
-                if let Some(wake) = line.waking.remove(&ticket) {
-                    wake.send(()).ok();
-                }
-            }
-        });
     }
 }
 
 /// The right to send one request. Dropped without a word, it counts as sent and lost.
 pub(crate) struct Permit<'a> {
-    permits: &'a Permits,
+    account: &'a Account,
     ticket: Ticket,
     ended: Option<Ended>,
 }
@@ -152,14 +116,14 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let now = self.permits.clock.now();
+        let now = self.account.clock().now();
         if let Some(ended) = self.ended.take() {
-            self.permits.with(|line| {
+            self.account.with(|line| {
                 line.waking.remove(&self.ticket);
                 line.pacer.leave(self.ticket);
                 line.pacer.settle(now, self.ticket, &ended);
             });
-            self.permits.grant();
+            self.account.grant();
         }
     }
 }

@@ -162,6 +162,12 @@ impl Lines {
         self.rank(queue, self.queues[queue].aged.contains(&pool))
     }
 
+    /// Where the head of somebody's queue stands in line.
+    pub(super) fn stands(&self, ticket: u64) -> &[(usize, Rank)] {
+        let place = self.places.get(&ticket);
+        place.map_or(&[], |(queue, _)| &self.queues[*queue].stands)
+    }
+
     /// Why somebody waits, as known since the last look; who stands behind a head waits for its pool.
     pub(super) fn wait(&self, ticket: u64) -> Option<Wait> {
         let (queue, tag) = self.places.get(&ticket)?;

@@ -363,7 +363,18 @@ impl Pacer {
 
     /// Why a request in line has not been given its permit at the last `grant`.
     pub fn wait(&self, ticket: Ticket) -> Option<Wait> {
-        self.lines.wait(ticket.0)
+        let wait = self.lines.wait(ticket.0)?;
+        let Reason::Queued { pool } = &wait.reason else {
+            return Some(wait);
+        };
+        // Who comes first there may have been looked at later, and knows the time.
+        let stands = self.lines.stands(ticket.0).iter();
+        let wakes = stands.map(|(pool, _)| &self.pools[*pool]);
+        let known = wakes
+            .filter(|stood| stood.name == *pool && stood.wake_ms < u64::MAX)
+            .map(|stood| stood.wake_ms);
+        let at_ms = known.max().unwrap_or(wait.at_ms);
+        Some(Wait { at_ms, ..wait })
     }
 
     /// Leaves the line.
@@ -379,17 +390,23 @@ impl Pacer {
     }
 
     pub fn figures(&mut self, now: Now) -> Vec<PoolFigures> {
-        let chairs = &self.chairs;
-        let jitter_ms = |index: usize| {
-            let users = chairs.iter().filter(|chair| chair.pools.contains(&index));
-            users.map(|chair| chair.timing.jitter_ms()).max()
-        };
-        let settings = &self.settings;
-        let look = |(index, pool): (usize, &mut Pool)| {
-            pool.refresh(now);
-            pool.figures(now, jitter_ms(index).unwrap_or_default(), settings)
-        };
-        self.pools.iter_mut().enumerate().map(look).collect()
+        let pools = 0..self.pools.len();
+        pools.map(|pool| self.look(now, pool)).collect()
+    }
+
+    /// Of the pools that a seat draws on, its own and shared ones.
+    pub fn figures_of(&mut self, now: Now, seat: Seat) -> Vec<PoolFigures> {
+        let pools = self.chair(seat).to_vec();
+        pools.iter().map(|pool| self.look(now, *pool)).collect()
+    }
+
+    fn look(&mut self, now: Now, index: usize) -> PoolFigures {
+        let users = self.chairs.iter();
+        let users = users.filter(|chair| chair.pools.contains(&index));
+        let jitter_ms = users.map(|chair| chair.timing.jitter_ms()).max();
+        let pool = &mut self.pools[index];
+        pool.refresh(now);
+        pool.figures(now, jitter_ms.unwrap_or_default(), &self.settings)
     }
 
     /// Requests in line.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tidegate_gateway::{Intent, Journal, JournalError, SystemClock};
+use tidegate_gateway::{Allowances, Intent, Journal, JournalError, SystemClock};
 use tidegate_sandbox::SandboxError;
 
 use super::exit::Exit;
@@ -106,6 +106,7 @@ fn reaches(
     let shared = Shared {
         clock: Arc::new(SystemClock::new()),
         journal: Arc::new(NoWrites),
+        allowances: Allowances::default(),
         seed: 0,
     };
     let sound = credentials

@@ -11,8 +11,8 @@ use tidegate_core::plugin::{
     Answer, Fault, HttpMethod, HttpRequest, HttpResponse, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal, JournalError,
-    Lane, Limits, ManualClock, Now, Origin, Outside,
+    Allowances, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
+    JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -198,10 +198,16 @@ impl Bench {
             mono_ms: 1_000,
             wall_us: 1_700_000_000_000_000,
         });
+        Self::beside(spec, clock, Allowances::default())
+    }
+
+    /// In one host with others.
+    pub(crate) fn beside(spec: EndpointSpec, clock: ManualClock, allowances: Allowances) -> Self {
         let journal = Arc::new(Memory::default());
         let host = Dependencies {
             clock: Arc::new(clock.clone()),
             journal: journal.clone(),
+            allowances,
             seed: 1,
         };
         let gateway = Gateway::new(spec, host).expect("a gateway");

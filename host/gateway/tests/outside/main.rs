@@ -1,5 +1,6 @@
 //! The gateway against a vendor that is stricter and ruder than real ones, and against real databases.
 
+mod accounts;
 mod egress;
 mod kit;
 mod sessions;

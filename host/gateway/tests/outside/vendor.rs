@@ -330,7 +330,8 @@ async fn nothing_is_sent_that_the_vendor_would_refuse() {
     );
     // The next process starts from these counts.
     let next = Bench::plain(&vendor, DAILY);
-    next.gateway.restore(&bench.gateway.snapshot());
+    let kept = bench.gateway.account().snapshot();
+    next.gateway.account().restore(&kept);
     assert_eq!(code(&next.fetch(vec![get("/a")]).await[0]), "pool-spent");
 }
 

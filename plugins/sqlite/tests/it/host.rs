@@ -59,6 +59,7 @@ impl Host {
         let host = Dependencies {
             clock: Arc::new(SystemClock::new()),
             journal: Arc::new(Paper),
+            allowances: tidegate_gateway::Allowances::default(),
             seed: 0,
         };
         let gateway = runtime

@@ -1,0 +1,184 @@
+//! One account at a vendor, and who shares it: endpoints at the same origin draw on the same pools, so that
+//! two of them never use the allowance twice (invariant 7).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tidegate_core::pace::{
+    Identity, Pacer, PoolCounts, PoolError, PoolFigures, Seat, Settings, Ticket,
+};
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::Clock;
+use crate::endpoint::{AuthSpec, EndpointSpec, MAIN, Origin};
+
+/// Bytes of a credential's fingerprint, enough to tell a host's credentials apart.
+const FINGERPRINT_BYTES: usize = 8;
+
+/// The accounts of a host. Gateways that are made with clones of one value share what the vendor counts together.
+#[derive(Clone, Debug, Default)]
+pub struct Allowances {
+    accounts: Arc<Mutex<BTreeMap<String, Arc<Account>>>>,
+}
+
+impl Allowances {
+    /// The endpoint's account, and its seat there. How lanes share a pool is as the first endpoint has it.
+    pub(crate) fn join(
+        &self,
+        spec: &EndpointSpec,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Arc<Account>, Seat), PoolError> {
+        let identity = identity(spec);
+        let name = format!("{} {}", spec.manifest.plugin.name, identity.account);
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = accounts.get(&name) {
+            let seat = account.join(spec, &identity)?;
+            return Ok((account.clone(), seat));
+        }
+        let account = Account::new(name.clone(), spec.limits.lanes, clock.clone());
+        let seat = account.join(spec, &identity)?;
+        let account = Arc::new(account);
+        accounts.insert(name, account.clone());
+        Ok((account, seat))
+    }
+}
+
+/// What a vendor allows one account, and the requests that stand in line for it.
+pub struct Account {
+    name: String,
+    clock: Arc<dyn Clock>,
+    line: Mutex<Line>,
+    low: Notify,
+}
+
+pub(crate) struct Line {
+    pub(crate) pacer: Pacer,
+    /// Who stands in line, to be woken with the permit.
+    pub(crate) waking: HashMap<Ticket, oneshot::Sender<()>>,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Account").field(&self.name).finish()
+    }
+}
+
+impl Account {
+    fn new(name: String, lanes: Settings, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            name,
+            clock,
+            line: Mutex::new(Line {
+                pacer: Pacer::empty(lanes),
+                waking: HashMap::new(),
+            }),
+            low: Notify::new(),
+        }
+    }
+
+    fn join(&self, spec: &EndpointSpec, identity: &Identity) -> Result<Seat, PoolError> {
+        self.with(|line| line.pacer.join(&spec.manifest, &spec.pools, identity))
+    }
+
+    /// The vendor and the account, the same over a restart.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
+        change(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn figures(&self, seat: Seat) -> Vec<PoolFigures> {
+        let now = self.clock.now();
+        self.with(|line| line.pacer.figures_of(now, seat))
+    }
+
+    /// Hands out what can go now, to whomever it belongs.
+    pub(crate) fn grant(&self) {
+        let now = self.clock.now();
+        let low = self.with(|line| {
+            for ticket in line.pacer.grant(now) {
+                // Who no longer listens gives its permit back by itself.
+                if let Some(wake) = line.waking.remove(&ticket) {
+                    wake.send(()).ok();
+                }
+            }
+            line.pacer.wants_keeping()
+        });
+        if low {
+            self.low.notify_one();
+        }
+    }
+
+    /// Takes over an earlier run's counts. Call it before the first request, when all endpoints are there.
+    pub fn restore(&self, counts: &[PoolCounts]) {
+        let now = self.clock.now();
+        self.with(|line| line.pacer.restore(now, counts));
+    }
+
+    /// What the pools must not forget over a restart. Where books are kept, it also books what may leave next:
+    /// tell [`Self::kept`] once it is durable.
+    pub fn snapshot(&self) -> Vec<PoolCounts> {
+        let now = self.clock.now();
+        self.with(|line| line.pacer.snapshot(now))
+    }
+
+    /// From now on nothing leaves that a durable snapshot has not booked. Call it after [`Self::restore`], and only
+    /// where somebody keeps snapshots: without one no request gets its permit.
+    pub fn keep_books(&self) {
+        self.with(|line| line.pacer.keep_books());
+    }
+
+    /// A snapshot is durable: what it booked may leave.
+    pub fn kept(&self, counts: &[PoolCounts]) {
+        self.with(|line| line.pacer.kept(counts));
+        self.grant();
+    }
+
+    /// Ends when a snapshot should be made durable, because what is booked runs low.
+    pub async fn runs_low(&self) {
+        self.low.notified().await;
+    }
+}
+
+/// As whom an endpoint calls, as far as its config tells. Vendors name no account there; the origin tells orgs
+/// apart where each has its own, and where it does not, sharing too much is safe.
+fn identity(spec: &EndpointSpec) -> Identity {
+    let account = match spec.origins.get(MAIN) {
+        Some(Origin::Http(url)) => url.origin().ascii_serialization(),
+        Some(Origin::Sqlite(path)) => path.display().to_string(),
+        None => String::new(),
+    };
+    let credential = match &spec.auth {
+        AuthSpec::None => String::new(),
+        AuthSpec::Bearer { token } => fingerprint(token.expose()),
+        AuthSpec::ApiKeyHeader { key, .. } => fingerprint(key.expose()),
+        AuthSpec::Oauth2ClientCredentials { client_id, .. }
+        | AuthSpec::Oauth2RefreshToken { client_id, .. } => fingerprint(client_id),
+    };
+    let credential: Arc<str> = credential.into();
+    Identity {
+        account: account.into(),
+        app: credential.clone(),
+        user: credential,
+        server: "".into(),
+    }
+}
+
+/// It is kept in the store with the counts, where a credential may not stand (invariant 10).
+fn fingerprint(credential: &str) -> String {
+    let digest = Sha256::digest(credential.as_bytes());
+    let mut text = String::with_capacity(2 * FINGERPRINT_BYTES);
+    for byte in &digest[..FINGERPRINT_BYTES] {
+        // Writing into a string does not fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
