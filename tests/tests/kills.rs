@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use tidegate::demo::{Scene, Until, soak};
+use tidegate_store::EngineKind;
 use tidegate_tests::built;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -12,6 +13,7 @@ async fn a_hundred_kills_lose_and_double_nothing() {
         program: built::program(),
         plugins: built::plugins(&["salesforce", "sqlite", "field-map"]),
         keep: None,
+        engine: EngineKind::Sled,
         records: 300,
         seed: 7,
     };

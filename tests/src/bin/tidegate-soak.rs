@@ -46,6 +46,7 @@ async fn main() -> Result<()> {
         program: built::program(),
         plugins: built::plugins(&["salesforce", "sqlite", "field-map"]),
         keep: None,
+        engine: EngineKind::Sled,
         records: arguments.records,
         seed: arguments.seed,
     };

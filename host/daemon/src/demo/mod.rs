@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tidegate_store::EngineKind;
 
 use crowd::Crowd;
 use org::Org;
@@ -69,6 +70,8 @@ pub struct Scene {
     pub plugins: PathBuf,
     /// Where config, database and logs stay; a passing folder when absent.
     pub keep: Option<PathBuf>,
+    /// What the host keeps its state in.
+    pub engine: EngineKind,
     /// People in the database at the start.
     pub records: u32,
     pub seed: u64,
@@ -95,6 +98,7 @@ pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
         program: std::env::current_exe().context("finding this program")?,
         plugins: arguments.plugins.clone(),
         keep: arguments.keep.clone(),
+        engine: EngineKind::default(),
         records: arguments.records,
         seed: arguments.seed,
     })?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+use tidegate_store::EngineKind;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::Scene;
@@ -47,6 +48,7 @@ pub(super) struct Stage {
     simulator: Option<tokio::process::Child>,
     host: Option<Child>,
     base: String,
+    engine: EngineKind,
     seed: u64,
 }
 
@@ -89,6 +91,7 @@ impl Stage {
             simulator: None,
             host: None,
             base: String::new(),
+            engine: scene.engine,
             seed: scene.seed,
         })
     }
@@ -161,8 +164,13 @@ impl Stage {
         self.base = base;
         std::fs::write(self.folder().join("client-id"), CLIENT_ID)?;
         std::fs::write(self.folder().join("client-secret"), CLIENT_SECRET)?;
+        let engine = match self.engine {
+            EngineKind::Sled => "sled",
+            EngineKind::Redb => "redb",
+        };
         let config = CONFIG
             .replace("{plugins}", &self.plugins.display().to_string())
+            .replace("{engine}", engine)
             .replace("{org}", &self.base)
             .replace("{daily-limit}", &kind.daily_limit.to_string());
         std::fs::write(self.config(), config)?;

@@ -1,57 +1,105 @@
-//! The whole, by processes: a database of people and an org without limits.
+//! The whole, by processes: a database of people and an org without limits, on each store engine.
 
 use anyhow::Result;
 use serde::Serialize;
 use tidegate::demo::{Loaded, Phase, Scene as Stage, load};
+use tidegate_store::EngineKind;
 use tidegate_tests::built;
 
 use crate::report::{Figures, Group, Outcome, Scale};
 
 #[derive(Serialize)]
 struct Measured {
-    #[serde(flatten)]
-    loaded: Loaded,
+    /// Records, before every one of them is changed once.
+    records: u32,
+    /// The better of the rounds, since the machine is shared with the org and with others.
+    sled: Loaded,
+    redb: Loaded,
 }
 
 impl Figures for Measured {
     fn groups(&self) -> Vec<Group> {
-        let Loaded {
-            first_sync,
-            changes,
-            peak_rss_mb,
-            started_rss_mb,
-        } = self.loaded;
-        let phase = |title: &str, phase: Phase| {
-            Group::new(format!("{title}: {} records", phase.records))
-                .line("captured and queued", phase.captured_per_s(), "records/s")
-                .aim(">= 20,000")
-                .line("written to the org", phase.records_per_s(), "records/s")
-                .line(
-                    "processor, host alone",
-                    phase.cpu_us_per_record(),
+        let engines = [("sled", &self.sled), ("redb", &self.redb)];
+        let phases: [(&str, fn(&Loaded) -> Phase); 2] = [
+            ("first sync, records", |loaded| loaded.first_sync),
+            ("every record changed at once, records", |loaded| {
+                loaded.changes
+            }),
+        ];
+        let mut groups = Vec::new();
+        for (title, phase) in phases {
+            let mut group = Group::new(format!("{title}: {}", self.records));
+            for (engine, loaded) in engines {
+                group = group
+                    .line(
+                        format!("{engine}: captured and queued"),
+                        phase(loaded).captured_per_s(),
+                        "records/s",
+                    )
+                    .aim(">= 20,000");
+            }
+            for (engine, loaded) in engines {
+                group = group.line(
+                    format!("{engine}: written to the org"),
+                    phase(loaded).records_per_s(),
+                    "records/s",
+                );
+            }
+            for (engine, loaded) in engines {
+                group = group.line(
+                    format!("{engine}: processor, host alone"),
+                    phase(loaded).cpu_us_per_record(),
                     "us/record",
-                )
-                .line("API calls", phase.api_calls as f64, "calls")
-        };
-        vec![
-            phase("first sync", first_sync),
-            phase("every record changed at once", changes),
-            Group::new("resident memory of the host")
-                .line("at most", peak_rss_mb as f64, "MB")
-                .aim("<= 300 at 500,000 records")
-                .line("started again", started_rss_mb as f64, "MB"),
-        ]
+                );
+            }
+            groups.push(group.line("API calls", phase(&self.sled).api_calls as f64, "calls"));
+        }
+        let mut memory = Group::new("resident memory of the host");
+        for (engine, loaded) in engines {
+            memory = memory.line(
+                format!("{engine}: at most"),
+                loaded.peak_rss_mb as f64,
+                "MB",
+            );
+        }
+        for (engine, loaded) in engines {
+            memory = memory.line(
+                format!("{engine}: started again"),
+                loaded.started_rss_mb as f64,
+                "MB",
+            );
+        }
+        groups.push(memory.aim("<= 300 at 500,000 records"));
+        groups
     }
 }
 
 pub(crate) fn run(scale: Scale) -> Result<Outcome> {
-    let scene = Stage {
-        program: built::program(),
-        plugins: built::plugins(&["salesforce", "sqlite", "field-map"]),
-        keep: None,
-        records: scale.pick(100_000, 200),
-        seed: 1,
-    };
-    let loaded = tokio::runtime::Runtime::new()?.block_on(load(&scene))?;
-    Outcome::new(&Measured { loaded })
+    let records = scale.pick(100_000, 200);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut best: [Option<Loaded>; 2] = [None; 2];
+    for _ in 0..scale.pick(2, 1) {
+        for (best, engine) in best.iter_mut().zip(EngineKind::ALL) {
+            let scene = Stage {
+                program: built::program(),
+                plugins: built::plugins(&["salesforce", "sqlite", "field-map"]),
+                keep: None,
+                engine,
+                records,
+                seed: 1,
+            };
+            let loaded = runtime.block_on(load(&scene))?;
+            let better =
+                best.is_none_or(|best| loaded.first_sync.written_s < best.first_sync.written_s);
+            if better {
+                *best = Some(loaded);
+            }
+        }
+    }
+    let [sled, redb] = best.map(Option::unwrap_or_default);
+    Outcome::new(&Measured {
+        records,
+        sled,
+        redb,
+    })
 }
