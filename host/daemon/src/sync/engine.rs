@@ -558,6 +558,19 @@ impl Engine {
     ) -> Result<Seq, EngineError> {
         if let Some(gap) = &page.gap {
             tracing::warn!(stream = %self.streams[stream].name, "changes may have been missed: {gap}");
+            let reason = Reason {
+                code: "changes-missed".into(),
+                message: format!(
+                    "{} may have missed changes: {gap}; compare both sides, and touch what differs",
+                    self.streams[stream].name
+                ),
+                fields: Vec::new(),
+                target: None,
+            }
+            .bounded();
+            for source in &self.streams[stream].sources {
+                self.syncs[source.sync].tally.trouble(&reason);
+            }
         }
         let now_us = self.host.clock.now().wall_us;
         for alias in &page.aliases {

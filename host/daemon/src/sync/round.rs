@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tidegate_core::batch::Packed;
 use tidegate_core::ledger::{Ledger, LedgerError, SyncId};
+use tidegate_core::manifest::{Method, MethodKind};
 use tidegate_core::merge::{Decision, Fields, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
@@ -432,16 +433,20 @@ impl Round {
             return;
         }
         let endpoint = &self.running.endpoints[target];
-        let methods = &endpoint.plugin.manifest().methods;
+        // Jobs are not followed yet, and a job that nobody asks after would leave its rows unknown.
+        let methods: Vec<Method> = (endpoint.plugin.manifest().methods.iter())
+            .filter(|method| method.kind == MethodKind::Interactive)
+            .cloned()
+            .collect();
         let model = &self.running.model;
         let (alone, together): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(id, _)| {
             attempts
                 .get(id)
                 .is_some_and(|attempts| *attempts >= ATTEMPTS_ALONE)
         });
-        let mut pushes = plan(model, target, methods, together);
+        let mut pushes = plan(model, target, &methods, together);
         for write in alone {
-            let mut one = plan(model, target, methods, vec![write]);
+            let mut one = plan(model, target, &methods, vec![write]);
             pushes.pushes.append(&mut one.pushes);
             pushes.refused.append(&mut one.refused);
         }
