@@ -14,6 +14,8 @@ use tidegate_simulator::salesforce::{Handle, Options, Simulator};
 use tidegate_tests::{built, host::Host};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a host has before more changes come, and how often they do.
+const MORE: Duration = Duration::from_secs(2);
 /// People that are new before each start.
 const PEOPLE: usize = 60;
 
@@ -104,8 +106,10 @@ async fn play(engine: &str, fault: &Fault) -> Result<()> {
         "CREATE TABLE people (id INTEGER PRIMARY KEY, salesforce_id TEXT UNIQUE, last_name TEXT NOT NULL)",
     )?;
 
+    let mut changes = 0;
     for value in fault.values {
         change(&people)?;
+        changes += 1;
         let environment = [
             ("LD_PRELOAD", shim.display().to_string()),
             ("CRASH_ROOT", store.display().to_string()),
@@ -113,7 +117,19 @@ async fn play(engine: &str, fault: &Fault) -> Result<()> {
             (fault.variable, value.to_string()),
         ];
         host.start_with(&environment)?;
-        let ended = host.ended(PATIENCE).await?;
+        // How many syncs a batch needs is the machine's business, so more changes come until the disk has failed.
+        let ended = {
+            let mut ended = std::pin::pin!(host.ended(PATIENCE));
+            loop {
+                tokio::select! {
+                    ended = &mut ended => break ended?,
+                    () = tokio::time::sleep(MORE) => {
+                        change(&people)?;
+                        changes += 1;
+                    }
+                }
+            }
+        };
         let log = host.log();
         ensure!(ended == Some(3), "{value}: ended with {ended:?}\n{log}");
         ensure!(
@@ -138,7 +154,7 @@ async fn play(engine: &str, fault: &Fault) -> Result<()> {
         .iter()
         .filter(|entry| &*entry.op == "create")
         .count();
-    let wanted = fault.values.len() * PEOPLE;
+    let wanted = changes * PEOPLE;
     ensure!(
         created == wanted,
         "{created} contacts were made for {wanted} people"

@@ -14,7 +14,6 @@ use crate::envelope::{self, Kind};
 use crate::failure::is_full;
 use crate::folder::{self, ClaimError, FORMAT, Marker, Owner};
 use crate::layout;
-use crate::range::KeyRange;
 use crate::redb::Redb;
 use crate::sled::Sled;
 
@@ -211,7 +210,6 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, OpenError>
             Ok(Opened { engine, owner })
         }
         (owner, None) => {
-            refuse_lost_marker(folder, options)?;
             let engine = create(folder, options, |_| Ok(()))?;
             Ok(Opened { engine, owner })
         }
@@ -270,46 +268,6 @@ fn open_finished(
     let engine = engine.map_err(|error| OpenError::engine(folder, error))?;
     check_note(folder, &*engine)?;
     Ok(engine)
-}
-
-/// Records are acknowledged only once the marker stands, so an engine that holds some has lost it: beginning anew
-/// would forget every link, and double every record.
-fn refuse_lost_marker(folder: &Path, options: Options) -> Result<(), OpenError> {
-    for kind in EngineKind::ALL {
-        let files = folder.join(kind.name());
-        if !files.exists() {
-            continue;
-        }
-        let engine: Result<Arc<dyn Engine>, _> = match kind {
-            EngineKind::Sled => {
-                Sled::open(&files, options.cache_bytes).map(|sled| Arc::new(sled) as _)
-            }
-            EngineKind::Redb => {
-                Redb::open(&files, options.cache_bytes).map(|redb| Arc::new(redb) as _)
-            }
-        };
-        // What does not open was never finished.
-        let Ok(engine) = engine else { continue };
-        if check_note(folder, &*engine).is_ok() && holds_records(folder, &*engine)? {
-            let message = format!(
-                "store.json is missing, and {kind} holds records; put the file back: {{\"format\":{FORMAT},\"engine\":\"{kind}\"}}"
-            );
-            return Err(OpenError::damaged(folder, message));
-        }
-    }
-    Ok(())
-}
-
-fn holds_records(folder: &Path, engine: &dyn Engine) -> Result<bool, OpenError> {
-    let mut found = false;
-    let all = layout::record_range(&KeyRange::prefix(Vec::new()));
-    engine
-        .scan(&all, &mut |_, _| {
-            found = true;
-            false
-        })
-        .map_err(|error| OpenError::engine(folder, error.into()))?;
-    Ok(found)
 }
 
 /// A new engine, filled by `fill`, made durable, and marked as finished.
