@@ -9,9 +9,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusqlite::{Connection, params};
 
+/// Ids are never given twice: SQLite hands a deleted row's id to the next one otherwise, and a delete and an insert
+/// that meet in the outbox then look like one change of one record.
 const SCHEMA: &str = "
 CREATE TABLE people (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     salesforce_id TEXT UNIQUE,
     first_name TEXT,
     last_name TEXT NOT NULL,
