@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tidegate::control::{self, Answer, Request};
 use tidegate::status::{self, DeadLetter, Done, Status};
+use tidegate_simulator::salesforce::Credentials;
 
 use crate::built;
 
@@ -41,6 +42,13 @@ impl Host {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The files that a config names as client id and secret of a simulated org.
+    pub fn give_credentials(&self, credentials: &Credentials) -> Result<()> {
+        std::fs::write(self.path("client-id"), &credentials.client_id)?;
+        std::fs::write(self.path("client-secret"), &credentials.client_secret)?;
+        Ok(())
     }
 
     pub fn start(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod native;
+pub mod things;
 
 /// Where `make` puts what the tests run.
 pub mod built {

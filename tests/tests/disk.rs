@@ -92,8 +92,7 @@ async fn play(engine: &str, fault: &Fault) -> Result<()> {
         .replace("{plugins}", &plugins.display().to_string())
         .replace("{org}", org.base_url());
     let mut host = Host::new(&config)?;
-    std::fs::write(host.path("client-id"), credentials.client_id)?;
-    std::fs::write(host.path("client-secret"), credentials.client_secret)?;
+    host.give_credentials(&credentials)?;
     let store = host.path("data/store");
     let mirror = host.path("mirror");
     std::fs::create_dir(&store)?;

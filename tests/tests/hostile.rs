@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
-use rusqlite::Connection;
 use serde_json::json;
 use tidegate::status::{Status, SyncState};
 use tidegate_core::batch::{Batch, Cell, Column, DataType, Packed};
@@ -18,7 +17,7 @@ use tidegate_core::plugin::{
 };
 use tidegate_gateway::{Call, Outside};
 use tidegate_sandbox::{CallError, Limits, Plugin, Sandbox, Settings};
-use tidegate_tests::{built, host::Host};
+use tidegate_tests::{built, host::Host, things};
 
 /// Small, so that a bomb goes off at once.
 fn limits() -> Limits {
@@ -411,15 +410,6 @@ call = "pull"
 misdeed = "cursor-back"
 "#;
 
-const SYNC: &str = r#"
-[syncs.{name}]
-initial = "left"
-left = { endpoint = "db", object = "{name}" }
-right = { endpoint = "{name}", object = "things", key = "key" }
-[syncs.{name}.mapping]
-plugin = "hostile-mapping"
-"#;
-
 const SYNCS: [&str; 4] = ["good", "poisoned", "crashing", "backwards"];
 const ROWS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -440,27 +430,18 @@ async fn a_host_outlives_its_plugins() -> Result<()> {
     let plugins = built::plugins(&["sqlite", "hostile", "hostile-mapping"]).canonicalize()?;
     let mut config = CONFIG.replace("{plugins}", &plugins.display().to_string());
     for name in SYNCS {
-        config += &SYNC.replace("{name}", name);
+        config += &things::sync(name);
     }
     config += "[syncs.poisoned.mapping.config]\ncall = \"map-batch\"\nmisdeed = \"loop\"\nvictim = \"Mallory\"\n";
     let mut host = Host::new(&config)?;
-    let database = Connection::open(host.path("things.db"))?;
-    database.busy_timeout(Duration::from_secs(20))?;
+    let database = things::database(&host, "things.db")?;
     for name in SYNCS {
-        database.execute_batch(&format!(
-            "CREATE TABLE {name} (id INTEGER PRIMARY KEY, name TEXT)"
-        ))?;
-        let mut insert = database.prepare(&format!("INSERT INTO {name} (name) VALUES (?1)"))?;
-        for row in 0..ROWS {
-            let text = match row {
-                7 => "Mallory".to_owned(),
-                _ => format!("Ada {row}"),
-            };
-            insert.execute([text])?;
-        }
-        // The sinks keep nothing, but what an endpoint is made for must be there.
-        let sink = Connection::open(host.path(&format!("{name}.db")))?;
-        sink.execute_batch("CREATE TABLE sink (id INTEGER)")?;
+        let names = (0..ROWS).map(|row| match row {
+            7 => "Mallory".to_owned(),
+            _ => format!("Ada {row}"),
+        });
+        things::table(&database, name, names)?;
+        things::sink(&host, name)?;
     }
     host.start()?;
     let status = host

@@ -113,8 +113,7 @@ async fn play(seed: u64) -> Result<()> {
         .replace("{plugins}", &plugins.display().to_string())
         .replace("{org}", org.base_url());
     let mut host = Host::new(&config)?;
-    std::fs::write(host.path("client-id"), credentials.client_id)?;
-    std::fs::write(host.path("client-secret"), credentials.client_secret)?;
+    host.give_credentials(&credentials)?;
     let mut people = People::create(&host.path("people.db"), seed)?;
     host.start()?;
 

@@ -12,7 +12,7 @@ use tidegate::control::Answer;
 use tidegate::status::{Command, Status, SyncState, SyncStatus};
 use tidegate_sandbox::embed_manifest;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
-use tidegate_tests::{built, host::Host};
+use tidegate_tests::{built, host::Host, things};
 
 const CONFIG: &str = r#"
 [host]
@@ -87,15 +87,6 @@ initial = "left"
 left = { endpoint = "whole", object = "beside" }
 right = { endpoint = "beside", object = "things", key = "key" }
 [syncs.whole-beside.mapping]
-plugin = "hostile-mapping"
-"#;
-
-const SYNC: &str = r#"
-[syncs.{name}]
-initial = "left"
-left = { endpoint = "db", object = "{name}" }
-right = { endpoint = "{name}", object = "things", key = "key" }
-[syncs.{name}.mapping]
 plugin = "hostile-mapping"
 "#;
 
@@ -201,29 +192,17 @@ fn one_position(plugins: &Path, host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn table(database: &Connection, name: &str) -> Result<()> {
-    database.execute_batch(&format!(
-        "CREATE TABLE {name} (id INTEGER PRIMARY KEY, name TEXT)"
-    ))?;
-    let mut insert = database.prepare(&format!("INSERT INTO {name} (name) VALUES (?1)"))?;
-    for row in 0..ROWS {
-        insert.execute([format!("Ada {row}")])?;
-    }
-    Ok(())
-}
-
 fn fill(host: &Host) -> Result<Connection> {
-    let database = Connection::open(host.path("things.db"))?;
-    database.busy_timeout(Duration::from_secs(20))?;
+    let rows = || (0..ROWS).map(|row| format!("Ada {row}"));
+    let database = things::database(host, "things.db")?;
     for name in SINKS.map(|(name, _)| name).iter().chain(&["late"]) {
-        table(&database, name)?;
+        things::table(&database, name, rows())?;
     }
-    let whole = Connection::open(host.path("whole.db"))?;
-    table(&whole, "late")?;
-    table(&whole, "beside")?;
+    let whole = things::database(host, "whole.db")?;
+    things::table(&whole, "late", rows())?;
+    things::table(&whole, "beside", rows())?;
     for name in SINKS.map(|(name, _)| name).iter().chain(&["beside"]) {
-        let sink = Connection::open(host.path(&format!("{name}.db")))?;
-        sink.execute_batch("CREATE TABLE sink (id INTEGER)")?;
+        things::sink(host, name)?;
     }
     Ok(database)
 }
@@ -244,12 +223,11 @@ async fn one_that_can_not_start_keeps_no_other_from_running() -> Result<()> {
         .replace("{plugins}", &plugins.display().to_string())
         .replace("{port}", &port.to_string());
     for (name, _) in SINKS {
-        config += &SYNC.replace("{name}", name);
+        config += &things::sync(name);
     }
     let mut host = Host::new(&config)?;
     let credentials = Credentials::default();
-    std::fs::write(host.path("client-id"), &credentials.client_id)?;
-    std::fs::write(host.path("client-secret"), &credentials.client_secret)?;
+    host.give_credentials(&credentials)?;
     one_position(&plugins, &host)?;
     let database = fill(&host)?;
     host.start()?;

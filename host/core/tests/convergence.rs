@@ -4,6 +4,8 @@
 //! What this does not check: the order of two conflicting edits (that is the policy's), and anything below
 //! `core` (that is the kill loop's). A failure prints the seed that replays it.
 
+mod ground;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::IndexedRandom;
@@ -12,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_core::batch::DataType;
 use tidegate_core::capture::{Observation, Standing, capture};
 use tidegate_core::ledger::{
-    Base, Changes, Ledger, LedgerError, Room, SyncId, decode, encode, key_link, link_key, prefix,
+    Ledger, LedgerError, Room, decode, encode, key_link, link_key, prefix,
 };
 use tidegate_core::merge::{Decision, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
@@ -21,33 +23,12 @@ use tidegate_core::plugin::{ChangeKind, Direction, Field, Rule, Written};
 use tidegate_core::queue::Queue;
 use tidegate_core::record::{Entry, FieldId, LinkId, Pending, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
-use tidegate_core::sync::{
-    ConflictPolicy, DeleteBrake, DeletePolicy, Initial, Side, SideSpec, SyncSpec,
-};
+use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::value::Value;
 
-const FIELDS: [&str; 3] = ["a", "b", "c"];
-const SYNC: SyncId = SyncId(1);
-
-#[derive(Default)]
-struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Base for Disk {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        Ok(self.0.get(key).cloned())
-    }
-}
+use ground::{Disk, SYNC, field};
 
 impl Disk {
-    fn commit(&mut self, changes: Changes) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
-            };
-        }
-    }
-
     fn room(&self, room: Room) -> Vec<(LinkId, Vec<u8>)> {
         let prefix = prefix(room, SYNC);
         self.0
@@ -57,6 +38,8 @@ impl Disk {
             .collect()
     }
 }
+
+const FIELDS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
@@ -125,44 +108,8 @@ struct World {
     trace: Vec<String>,
 }
 
-fn field(name: &str, data_type: DataType, upsert_key: bool) -> Field {
-    Field {
-        name: name.into(),
-        label: name.into(),
-        data_type,
-        nullable: true,
-        creatable: true,
-        updatable: true,
-        required: false,
-        upsert_key,
-        length_max: None,
-        precision: None,
-        scale: None,
-        resolution_us: None,
-        choices: Vec::new(),
-        references: Vec::new(),
-        notes: Vec::new(),
-    }
-}
-
 fn model(conflict: ConflictPolicy) -> Model {
-    let side = |name: &str| SideSpec {
-        endpoint: name.into(),
-        object: "thing".into(),
-        key: Some("key".into()),
-        deletes: DeletePolicy::Propagate,
-    };
-    let spec = SyncSpec {
-        name: "things".into(),
-        left: side("l"),
-        right: side("r"),
-        lane: Lane::Normal,
-        conflict,
-        field_conflicts: BTreeMap::new(),
-        brake: DeleteBrake::default(),
-        initial: Initial::Both,
-        queue_max: 1_000,
-    };
+    let spec = ground::spec(Some("key"), conflict);
     let mut fields: Vec<Field> = FIELDS
         .iter()
         .map(|name| field(name, DataType::Integer, false))

@@ -1,86 +1,30 @@
 //! Records that only a person can help: one that is too large to be kept, which is never stored, never stops the host, and
 //! is in step again when it shrinks; and one whose create may have happened where no key can tell.
 
-use std::collections::BTreeMap;
+mod ground;
 
 use tidegate_core::batch::DataType;
 use tidegate_core::capture::{Captured, Observation, Standing, capture};
-use tidegate_core::ledger::{Base, Changes, Ledger, LedgerError, SyncId};
-use tidegate_core::merge::{Decision, Mapped, decide};
+use tidegate_core::ledger::Ledger;
+use tidegate_core::merge::{Decision, Mapped, Write, decide};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{ChangeKind, Direction, Field, Rule};
+use tidegate_core::plugin::{ChangeKind, Direction, Rule};
 use tidegate_core::record::{FieldId, LinkId, ROW_BYTES_MAX, Reason, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
-use tidegate_core::sync::{
-    ConflictPolicy, DeleteBrake, DeletePolicy, Initial, Side, SideSpec, SyncSpec,
-};
+use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::value::Value;
 
-#[derive(Default)]
-struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Base for Disk {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        Ok(self.0.get(key).cloned())
-    }
-}
-
-impl Disk {
-    fn commit(&mut self, changes: Changes) {
-        let bytes: usize = changes.values().flatten().map(Vec::len).sum();
-        assert!(bytes < 1 << 20, "{bytes} bytes in one transaction");
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
-            };
-        }
-    }
-}
+use ground::{Disk, SYNC, field};
 
 fn model() -> Model {
-    let side = |name: &str| SideSpec {
-        endpoint: name.into(),
-        object: "thing".into(),
-        key: None,
-        deletes: DeletePolicy::Propagate,
-    };
-    let spec = SyncSpec {
-        name: "things".into(),
-        left: side("l"),
-        right: side("r"),
-        lane: Lane::Normal,
-        conflict: ConflictPolicy::Newest,
-        field_conflicts: BTreeMap::new(),
-        brake: DeleteBrake::default(),
-        initial: Initial::Both,
-        queue_max: 100,
-    };
-    let schemas = Sides::new(|_| {
-        vec![Field {
-            name: "note".into(),
-            data_type: DataType::Text,
-            label: "Note".into(),
-            nullable: true,
-            creatable: true,
-            updatable: true,
-            required: false,
-            upsert_key: false,
-            length_max: None,
-            precision: None,
-            scale: None,
-            resolution_us: None,
-            choices: Vec::new(),
-            references: Vec::new(),
-            notes: Vec::new(),
-        }]
-    });
+    let schemas = Sides::new(|_| vec![field("note", DataType::Text, false)]);
     let rule = Rule {
         direction: Direction::LeftToRight,
         inputs: vec!["note".into()],
         outputs: vec!["note".into()],
     };
+    let spec = ground::spec(None, ConflictPolicy::Newest);
     Model::new(spec, Sides::default(), &schemas, &[rule]).expect("a sound sync")
 }
 
@@ -92,8 +36,24 @@ struct World {
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            disk: Disk::default(),
+            model: model(),
+        }
+    }
+
+    /// A new record whose other half is about to be made.
+    fn create(&mut self) -> Write {
+        self.capture("short");
+        match self.next() {
+            Decision::Write(write) => write,
+            other => panic!("no create: {other:?}"),
+        }
+    }
+
     fn act<T>(&mut self, act: impl FnOnce(&mut Ledger<'_>, &Model) -> T) -> T {
-        let mut ledger = Ledger::new(&self.disk, SyncId(1));
+        let mut ledger = Ledger::new(&self.disk, SYNC);
         let result = act(&mut ledger, &self.model);
         let changes = ledger.into_changes();
         self.disk.commit(changes);
@@ -170,10 +130,7 @@ fn note_of(note: &str) -> Vec<(FieldId, Value)> {
 #[test]
 fn a_row_too_large_to_keep_becomes_a_dead_letter_and_comes_back_when_it_shrinks() {
     let huge = "x".repeat(8 * ROW_BYTES_MAX);
-    let mut world = World {
-        disk: Disk::default(),
-        model: model(),
-    };
+    let mut world = World::new();
     assert_eq!(world.capture(&huge), Captured::Queued(LINK));
     assert_eq!(world.next(), Decision::Read(Side::Left));
     assert_eq!(world.read(&huge), Left::Dead);
@@ -200,14 +157,8 @@ fn a_row_too_large_to_keep_becomes_a_dead_letter_and_comes_back_when_it_shrinks(
 /// Read before it is written again (invariant 6), unless a person has looked where the host can't.
 #[test]
 fn a_create_that_no_key_can_find_is_made_again_when_a_person_says_so() {
-    let mut world = World {
-        disk: Disk::default(),
-        model: model(),
-    };
-    world.capture("short");
-    let Decision::Write(write) = world.next() else {
-        panic!("a create");
-    };
+    let mut world = World::new();
+    let write = world.create();
     let unknown = |ledger: &mut Ledger<'_>, _: &Model| settle::unknown(ledger, LINK, write.sent);
     assert_eq!(world.act(unknown).expect("settled"), Left::Again);
     assert_eq!(world.next(), Decision::Read(Side::Right));
@@ -226,14 +177,8 @@ fn a_create_that_no_key_can_find_is_made_again_when_a_person_says_so() {
 /// Giving up does not make an outcome known (invariant 6).
 #[test]
 fn what_was_given_up_is_read_before_it_is_written_again() {
-    let mut world = World {
-        disk: Disk::default(),
-        model: model(),
-    };
-    world.capture("short");
-    let Decision::Write(write) = world.next() else {
-        panic!("a create");
-    };
+    let mut world = World::new();
+    let write = world.create();
     let reason = Reason {
         code: "connection-lost".into(),
         message: String::new(),
@@ -251,10 +196,7 @@ fn what_was_given_up_is_read_before_it_is_written_again() {
 
 #[test]
 fn a_smaller_state_brings_a_record_back_that_was_too_large() {
-    let mut world = World {
-        disk: Disk::default(),
-        model: model(),
-    };
+    let mut world = World::new();
     world.capture(&"x".repeat(ROW_BYTES_MAX + 1));
     world.read(&"x".repeat(ROW_BYTES_MAX + 1));
     assert_eq!(world.capture("short"), Captured::Queued(LINK));

@@ -17,10 +17,12 @@ struct Measured {
     redb: Loaded,
 }
 
+type PhaseOf = fn(&Loaded) -> Phase;
+
 impl Figures for Measured {
     fn groups(&self) -> Vec<Group> {
         let engines = [("sled", &self.sled), ("redb", &self.redb)];
-        let phases: [(&str, fn(&Loaded) -> Phase); 2] = [
+        let phases: [(&str, PhaseOf); 2] = [
             ("first sync, records", |loaded| loaded.first_sync),
             ("every record changed at once, records", |loaded| {
                 loaded.changes
