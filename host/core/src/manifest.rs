@@ -45,6 +45,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Methods whose answer tells what became of each row.
+    pub fn interactive_methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods
+            .iter()
+            .filter(|method| method.kind == MethodKind::Interactive)
+    }
+
     /// Reads and checks a manifest. Every mistake that can be told apart is reported at once, in the order in which
     /// they stand in the text.
     pub fn parse(text: &str) -> Result<Self, Vec<ManifestProblem>> {

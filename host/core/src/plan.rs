@@ -27,7 +27,12 @@ pub struct Plan {
 }
 
 /// Writes of one sync to one side.
-pub fn plan(model: &Model, target: Side, methods: &[Method], writes: Vec<(LinkId, Write)>) -> Plan {
+pub fn plan(
+    model: &Model,
+    target: Side,
+    methods: &[&Method],
+    writes: Vec<(LinkId, Write)>,
+) -> Plan {
     let mut plan = Plan::default();
     let mut kinds: BTreeMap<OperationKind, Vec<(LinkId, Write)>> = BTreeMap::new();
     for (link, write) in writes {
@@ -39,6 +44,7 @@ pub fn plan(model: &Model, target: Side, methods: &[Method], writes: Vec<(LinkId
     for (operation, mut rows) in kinds {
         let offered: Vec<&Method> = methods
             .iter()
+            .copied()
             .filter(|method| method.operations.contains(&operation))
             .collect();
         while !rows.is_empty() {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tidegate_core::ledger::{LedgerError, decode, encode};
 use tidegate_gateway::{Account, Clock, PoolCounts};
 use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
@@ -29,43 +28,6 @@ pub enum AllowanceError {
     Apply(#[from] ApplyError),
     #[error("the allowances can't be stored for good")]
     Durable(#[from] DurableError),
-}
-
-/// [`PoolCounts`] as they lie in the store.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    pool: String,
-    holder: Vec<String>,
-    counts: Vec<(i64, u64)>,
-    booked: u64,
-    upto: u64,
-    lasts_ms: u64,
-}
-
-impl From<PoolCounts> for Kept {
-    fn from(counts: PoolCounts) -> Self {
-        Self {
-            pool: counts.pool,
-            holder: counts.holder,
-            counts: counts.counts,
-            booked: counts.booked,
-            upto: counts.upto,
-            lasts_ms: counts.lasts_ms,
-        }
-    }
-}
-
-impl From<Kept> for PoolCounts {
-    fn from(kept: Kept) -> Self {
-        Self {
-            pool: kept.pool,
-            holder: kept.holder,
-            counts: kept.counts,
-            booked: kept.booked,
-            upto: kept.upto,
-            lasts_ms: kept.lasts_ms,
-        }
-    }
 }
 
 /// Endpoints may share an account.
@@ -97,12 +59,11 @@ pub fn restore(
         let Some(bytes) = found else {
             continue;
         };
-        let kept: Vec<Kept> =
+        let counts: Vec<PoolCounts> =
             decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
                 account: name.to_owned(),
                 source,
             })?;
-        let counts: Vec<PoolCounts> = kept.into_iter().map(PoolCounts::from).collect();
         account.restore(&counts);
     }
     Ok(())
@@ -122,9 +83,7 @@ impl Keeper {
     ) -> Result<(), AllowanceError> {
         let mut batch = Batch::new();
         for (name, account) in accounts(gateways) {
-            let counts = account.snapshot().into_iter();
-            let kept: Vec<Kept> = counts.map(Kept::from).collect();
-            let bytes = encode(&kept);
+            let bytes = encode(&account.snapshot());
             if self.last.get(name) != Some(&bytes) {
                 batch = batch.put(key(name), bytes.clone());
                 self.last.insert(name.to_owned(), bytes);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::flight::Flight;
 use super::ladder::Level;
 use super::measure::Measure;
@@ -44,7 +46,7 @@ pub struct PoolFigures {
 }
 
 /// What a pool must not forget over a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolCounts {
     pub pool: String,
     /// Who the pool belongs to, as in [`super::PoolKey`].

@@ -14,7 +14,6 @@ use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
 use tidegate_core::ledger::{
     Changes, Ledger, LedgerError, Room, SyncId, decode, encode, key_link, prefix,
 };
-use tidegate_core::manifest::MethodKind;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{
     COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, Selection, StreamKind,
@@ -291,11 +290,9 @@ impl Sync {
 
     /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
     fn round_rows(&self, target: Side) -> usize {
-        let methods = &self.running.endpoints[target].plugin.manifest().methods;
-        let widest = methods
-            .iter()
-            .filter(|method| method.kind == MethodKind::Interactive);
-        2 * widest
+        let manifest = self.running.endpoints[target].plugin.manifest();
+        2 * manifest
+            .interactive_methods()
             .map(|method| method.rows_max as usize)
             .max()
             .unwrap_or(1)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tidegate_core::batch::Packed;
 use tidegate_core::ledger::{Ledger, LedgerError, SyncId};
-use tidegate_core::manifest::{Method, MethodKind};
+use tidegate_core::manifest::Method;
 use tidegate_core::merge::{Decision, Fields, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
@@ -434,10 +434,7 @@ impl Round {
         }
         let endpoint = &self.running.endpoints[target];
         // Jobs are not followed yet, and a job that nobody asks after would leave its rows unknown.
-        let methods: Vec<Method> = (endpoint.plugin.manifest().methods.iter())
-            .filter(|method| method.kind == MethodKind::Interactive)
-            .cloned()
-            .collect();
+        let methods: Vec<&Method> = endpoint.plugin.manifest().interactive_methods().collect();
         let model = &self.running.model;
         let (alone, together): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(id, _)| {
             attempts
