@@ -8,7 +8,15 @@
 //! - [`opening`]: what the syncs of one endpoint share of that
 //! - [`streams`]: read the sources
 //! - [`engine`]: owns queues and records; the one place that commits
-//! - [`round`]: maps, decides, pushes, reads
+//!   - [`running`]: one sync there
+//!   - [`joining`]: how it comes in
+//!   - [`pages`]: what streams bring
+//!   - [`dispatch`]: which rounds start
+//!   - [`settling`]: what rounds have learnt
+//! - [`round`]: what becomes of the records that were given to it
+//!   - [`mapped`]: their fields as the other side has them
+//!   - [`reading`]: what must be seen first
+//!   - [`writing`]: pushes, and what became of them
 //! - [`intents`]: writes under way, on disk before they leave
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
@@ -16,17 +24,25 @@
 //! - [`tally`]: what has been done, and how long changes took
 //! - [`people`]: what people see and ask
 
+mod dispatch;
 mod engine;
 mod failure;
 mod intents;
+mod joining;
+mod mapped;
 mod marks;
 mod opening;
+mod pages;
 mod people;
+mod reading;
 mod records;
 mod round;
+mod running;
+mod settling;
 mod start;
 mod streams;
 mod tally;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,8 +9,9 @@ use tidegate_core::sync::Side;
 use tokio::sync::oneshot;
 
 use super::Handle;
-use super::engine::{Engine, EngineError, Event, Sync, scan};
+use super::engine::{Engine, EngineError, Event, scan};
 use super::records::Committed;
+use super::running::Sync;
 use super::start::Pending;
 use crate::status::{
     Command, CommandError, DeadLetter, Done, Latency, StatusSource, SyncState, SyncStatus, Told,

@@ -16,7 +16,7 @@ use tidegate_core::sync::{Side, SyncSpec};
 use super::engine::{EngineError, Event, Host, scan};
 use super::opening::{Hindrance, Opening, Unstarted, demand};
 use super::records::{self, Demanded, SyncRecord};
-use super::round::Running;
+use super::running::Running;
 use super::{Assembly, field_types};
 
 /// A sync that can join the engine.

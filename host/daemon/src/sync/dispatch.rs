@@ -1,0 +1,91 @@
+//! Which rounds start now, and when to look again.
+
+use futures::FutureExt;
+use tidegate_core::pace::Lane;
+use tidegate_core::sync::Side;
+use tidegate_gateway::Readiness;
+
+use super::engine::Engine;
+use super::round::Round;
+
+/// Rounds of one direction that may run at once.
+const ROUNDS_MAX: usize = 4;
+/// How long a change waits for company where calls cost: by lane.
+const HOLD_MS: [u64; 3] = [0, 50, 500];
+
+impl Engine {
+    /// Starts every round that may start now. Returns when to look again.
+    pub(super) fn dispatch(&mut self) -> Option<u64> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut due_ms = None;
+        let mut later = |at_ms: u64| {
+            due_ms = Some(due_ms.map_or(at_ms, |due: u64| due.min(at_ms)));
+        };
+        for index in 0..self.syncs.len() {
+            self.syncs[index].queue.wake(now_ms);
+            if let Some(at_ms) = self.syncs[index].queue.due_ms() {
+                later(at_ms);
+            }
+            if self.stopping || self.syncs[index].record.paused {
+                continue;
+            }
+            for source in Side::BOTH {
+                while let Some(start) = self.startable(index, source, now_ms) {
+                    match start {
+                        Ok(lane) => self.start_round(index, source, lane),
+                        Err(at_ms) => {
+                            later(at_ms);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        due_ms
+    }
+
+    /// The lane to start a round in, or when to ask again; `None` until something else happens.
+    fn startable(&self, index: usize, source: Side, now_ms: u64) -> Option<Result<Lane, u64>> {
+        let sync = &self.syncs[index];
+        let lane = sync.queue.urgent(source)?;
+        if sync.rounds[source] >= ROUNDS_MAX {
+            return None;
+        }
+        let target = source.other();
+        if let Some(halt) = &sync.halted[target]
+            && halt.until_ms > now_ms
+        {
+            return Some(Err(halt.until_ms));
+        }
+        let endpoint = &sync.running.endpoints[target];
+        let (ready, since_ms) = sync.queue.ready(source, lane)?;
+        let costs = !endpoint.plugin.manifest().pools.is_empty();
+        let hold_ms = since_ms + HOLD_MS[lane as usize];
+        if costs && ready < sync.round_rows(target) && hold_ms > now_ms {
+            return Some(Err(hold_ms));
+        }
+        match endpoint.gateway.readiness(lane, 1) {
+            Readiness::Now => Some(Ok(lane)),
+            Readiness::At { mono_ms, .. } => Some(Err(mono_ms.max(now_ms + 1))),
+        }
+    }
+
+    fn start_round(&mut self, index: usize, source: Side, lane: Lane) {
+        let now = self.host.clock.now();
+        let sync = &mut self.syncs[index];
+        let rows = sync.round_rows(source.other());
+        let links = sync.queue.take(source, lane, rows);
+        if links.is_empty() {
+            return;
+        }
+        sync.rounds[source] += 1;
+        let round = Round {
+            host: self.host.clone(),
+            running: sync.running.clone(),
+            source,
+            lane,
+            now_us: now.wall_us,
+        };
+        self.rounds.spawn(round.run(links).boxed());
+    }
+}

@@ -1,0 +1,209 @@
+//! Pages that streams bring: each row finds its record, and waits there (invariant 1).
+
+use tidegate_core::batch::Cell;
+use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
+use tidegate_core::ledger::{Changes, Ledger, encode};
+use tidegate_core::pace::Lane;
+use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
+use tidegate_core::record::{LinkId, Reason, Stamps};
+use tidegate_core::settle::Counter;
+use tidegate_store::Seq;
+
+use super::engine::{CAPTURE_ROWS, Engine, EngineError};
+use super::records::{self, Committed, Cursor};
+use super::streams::Source;
+
+impl Engine {
+    pub(super) async fn page(
+        &mut self,
+        stream: usize,
+        mark: u64,
+        cursor: Cursor,
+        page: Page,
+    ) -> Result<Seq, EngineError> {
+        if let Some(gap) = &page.gap {
+            tracing::warn!(stream = %self.streams[stream].name, "changes may have been missed: {gap}");
+            let reason = Reason {
+                code: "changes-missed".into(),
+                message: format!(
+                    "{} may have missed changes: {gap}; compare both sides, and touch what differs",
+                    self.streams[stream].name
+                ),
+                fields: Vec::new(),
+                target: None,
+            }
+            .bounded();
+            for source in &self.streams[stream].sources {
+                self.syncs[source.sync].tally.trouble(&reason);
+            }
+        }
+        let now_us = self.host.clock.now().wall_us;
+        for alias in &page.aliases {
+            let Some(source) = self.source(stream, &alias.object) else {
+                continue;
+            };
+            let (index, side) = (source.sync, source.side);
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[index];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let stamps = Stamps {
+                committed_us: None,
+                seen_us: now_us,
+            };
+            let lane = sync.running.model.spec.lane;
+            let captured = rename(&mut ledger, side, &alias.old, &alias.new, lane, stamps)?;
+            self.commit_captured(index, ledger, &[captured]).await?;
+        }
+        for set in &page.changes {
+            if let Some(source) = self.source(stream, &set.object).cloned() {
+                self.syncs[source.sync].pull_failure[source.side] = None;
+                self.changes(stream, &source, set, mark, now_us).await?;
+            }
+        }
+        for source in self.streams[stream].sources.clone() {
+            self.syncs[source.sync].pull_failure[source.side] = None;
+        }
+        if cursor.done {
+            for source in self.streams[stream].sources.clone() {
+                let sync = &mut self.syncs[source.sync];
+                sync.snapshots = sync.snapshots.saturating_sub(1);
+            }
+        }
+        // Last, so that a crash before it only repeats the page.
+        let mut changes = Changes::new();
+        changes.insert(
+            records::cursor_key(&self.streams[stream].name),
+            Some(encode(&cursor)),
+        );
+        Ok(records::commit(&self.host.store, changes).await?)
+    }
+
+    fn source(&self, stream: usize, object: &str) -> Option<&Source> {
+        self.streams[stream]
+            .sources
+            .iter()
+            .find(|source| source.selection.object == object)
+    }
+
+    async fn changes(
+        &mut self,
+        stream: usize,
+        source: &Source,
+        set: &ChangeSet,
+        mark: u64,
+        now_us: i64,
+    ) -> Result<(), EngineError> {
+        let side = source.side;
+        let model = self.syncs[source.sync].running.model.clone();
+        let lane = match self.streams[stream].kind {
+            StreamKind::Snapshot => Lane::Backfill,
+            StreamKind::Changes => model.spec.lane,
+        };
+        let columns: Vec<_> = model
+            .columns(side, &set.batch)
+            .into_iter()
+            .map(|field| field.filter(|field| model.is_mapped(side, *field)))
+            .collect();
+        let key = model
+            .key(side)
+            .and_then(|field| set.batch.column(model.name(side, field)));
+        let mut row = 0;
+        while row < set.ids.len() {
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[source.sync];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let mut counter = Counter(sync.counts.last_link);
+            let mut captured = Vec::new();
+            let (queue, touched, intents, id) = (
+                &sync.queue,
+                &sync.touched,
+                &self.host.intents,
+                sync.running.id,
+            );
+            let standing = |link: LinkId| {
+                let in_flight = queue.is_in_flight(link);
+                let writing = in_flight
+                    && intents
+                        .writing(id, link)
+                        .is_none_or(|target| target == side);
+                Standing {
+                    in_flight,
+                    touched: writing || touched.since(link, side, mark),
+                }
+            };
+            while row < set.ids.len()
+                && captured.len() < CAPTURE_ROWS
+                && ledger.bytes() < records::SLICE_BYTES
+            {
+                let Some(kind) = set.kinds.get(row).copied().and_then(ChangeKind::from_byte) else {
+                    row += 1;
+                    continue;
+                };
+                let committed = set
+                    .committed
+                    .get(row)
+                    .copied()
+                    .filter(|at| *at != COMMITTED_UNKNOWN);
+                let observation = Observation {
+                    side,
+                    id: set.ids.text(row),
+                    kind,
+                    version: set.versions.text(row),
+                    stamps: Stamps {
+                        committed_us: committed,
+                        seen_us: now_us,
+                    },
+                    values: model.row(side, &set.batch, &columns, row),
+                    key: key.and_then(|column| match column.cell(row) {
+                        Cell::Text(text) | Cell::Decimal(text) => Some(text),
+                        _ => None,
+                    }),
+                };
+                captured.push(capture(
+                    &mut ledger,
+                    &model,
+                    observation,
+                    lane,
+                    &mut counter,
+                    &standing,
+                )?);
+                row += 1;
+            }
+            sync.counts.last_link = counter.0;
+            self.commit_captured(source.sync, ledger, &captured).await?;
+            // Between slices the rounds get their turn.
+            self.dispatch();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn commit_captured(
+        &mut self,
+        index: usize,
+        ledger: Ledger<'_>,
+        captured: &[Captured],
+    ) -> Result<(), EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let mut offers = Vec::new();
+        for captured in captured {
+            if let Captured::Queued(link) = captured
+                && let Some(entry) = ledger.entry(*link)?
+            {
+                offers.push((*link, entry.source(), entry.lane));
+            }
+        }
+        self.commit(index, ledger).await?;
+        let sync = &mut self.syncs[index];
+        for captured in captured {
+            sync.tally.count(*captured);
+            if let Captured::Cancelled(link) | Captured::Dead(link) = captured {
+                sync.queue.cancel(*link);
+            }
+        }
+        for (link, source, lane) in offers {
+            sync.queue.offer(link, source, lane, now_ms);
+        }
+        sync.refresh_flow();
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! A sync that has started: its queue, its brake, and what holds it back.
+
+use std::sync::Arc;
+
+use tidegate_core::brake::Brake;
+use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
+use tidegate_core::model::Model;
+use tidegate_core::plugin::{MappingContext, Selection};
+use tidegate_core::queue::Queue;
+use tidegate_core::record::{Entry, Reason, Sides};
+use tidegate_core::settle;
+use tidegate_core::sync::{Initial, Side};
+use tidegate_sandbox::Plugin;
+
+use super::Endpoint;
+use super::engine::{EngineError, Host, scan};
+use super::marks::Touched;
+use super::records::{self, Committed, Counts, SyncRecord};
+use super::streams::{Flow, Source};
+use super::tally::Tally;
+
+/// A sync that has started: what its rounds need.
+pub(super) struct Running {
+    /// Its place in the engine.
+    pub index: usize,
+    pub id: SyncId,
+    pub model: Arc<Model>,
+    pub mapping: Arc<Plugin>,
+    pub mapping_context: MappingContext,
+    pub endpoints: Sides<Arc<Endpoint>>,
+}
+
+/// Why nothing is sent to a side for a while.
+pub(super) struct Halt {
+    pub until_ms: u64,
+    pub reason: Reason,
+    /// It will not pass by itself.
+    pub person: bool,
+}
+
+pub(super) struct Sync {
+    pub running: Arc<Running>,
+    pub record: SyncRecord,
+    pub counts: Counts,
+    pub queue: Queue,
+    pub brake: Brake,
+    pub flow: Arc<Flow>,
+    pub(super) rounds: Sides<usize>,
+    /// By target side.
+    pub halted: Sides<Option<Halt>>,
+    pub pull_failure: Sides<Option<Reason>>,
+    pub(super) touched: Touched,
+    pub tally: Tally,
+    /// Snapshots that are still being read.
+    pub snapshots: usize,
+}
+
+impl Sync {
+    /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6).
+    pub(super) async fn recover(
+        host: &Host,
+        running: Arc<Running>,
+        record: SyncRecord,
+    ) -> Result<Self, EngineError> {
+        let id = running.id;
+        let now_ms = host.clock.now().mono_ms;
+        let base = Committed(host.store.clone());
+        for page in scan(&host.store, Room::Intent, id)? {
+            let mut ledger = Ledger::new(&base, id);
+            for (link, _) in page {
+                settle::recover(&mut ledger, link)?;
+            }
+            records::commit(&host.store, ledger.into_changes()).await?;
+        }
+        let mut queue = Queue::new(running.model.spec.queue_max);
+        for page in scan(&host.store, Room::Entry, id)? {
+            for (link, bytes) in page {
+                let entry: Entry = decode("queue entry", &bytes)?;
+                queue.offer(link, entry.source(), entry.lane, now_ms);
+            }
+        }
+        let counts = records::load_counts(&host.store, id)?;
+        let brake = Brake::new(running.model.spec.brake, record.braked);
+        Ok(Self {
+            running,
+            record,
+            counts,
+            queue,
+            brake,
+            flow: Arc::default(),
+            rounds: Sides::default(),
+            halted: Sides::default(),
+            pull_failure: Sides::default(),
+            touched: Touched::default(),
+            tally: Tally::default(),
+            snapshots: 0,
+        })
+    }
+
+    pub(super) fn refresh_flow(&self) {
+        self.flow.set(self.record.paused, self.queue.room());
+    }
+
+    pub(super) fn source(&self, side: Side) -> Source {
+        let model = &self.running.model;
+        Source {
+            sync: self.running.index,
+            side,
+            selection: Selection {
+                object: model.spec.side(side).object.to_string(),
+                fields: model.selected(side),
+            },
+            flow: self.flow.clone(),
+        }
+    }
+
+    /// Whether all of a side's records are read once.
+    pub(super) fn reads_whole(&self, side: Side) -> bool {
+        match self.running.model.spec.initial {
+            Initial::Both => true,
+            Initial::Left => side == Side::Left,
+            Initial::Right => side == Side::Right,
+            Initial::None => false,
+        }
+    }
+
+    /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
+    pub(super) fn round_rows(&self, target: Side) -> usize {
+        let manifest = self.running.endpoints[target].plugin.manifest();
+        2 * manifest
+            .interactive_methods()
+            .map(|method| method.rows_max as usize)
+            .max()
+            .unwrap_or(1)
+    }
+}

@@ -1,0 +1,202 @@
+//! What rounds have learnt becomes what is remembered: one transaction a batch (invariant 3).
+
+use tidegate_core::ledger::{Ledger, LedgerError};
+use tidegate_core::merge::{Fields, Write};
+use tidegate_core::plugin::Written;
+use tidegate_core::record::{FieldId, LinkId, Reason, Sent, Sides};
+use tidegate_core::settle::{self, Found, Left};
+use tidegate_core::sync::Side;
+
+use super::engine::{CAPTURE_ROWS, Engine, EngineError, Host};
+use super::records::{self, Committed};
+use super::running::Sync;
+
+/// What is to be remembered of one record.
+#[derive(Debug)]
+pub(super) enum Settling {
+    /// Nothing waited after all.
+    Missing,
+    Agreed {
+        generation: u32,
+        prints: Sides<Vec<(FieldId, u64)>>,
+    },
+    Forget {
+        generation: u32,
+    },
+    Detach {
+        side: Side,
+    },
+    Dead {
+        generation: u32,
+        reason: Reason,
+    },
+    Written {
+        write: Box<Write>,
+        outcome: Written,
+        after: Option<Fields>,
+    },
+    Unknown {
+        sent: Sent,
+    },
+    /// Unknown once too often.
+    GivenUp {
+        generation: u32,
+        sent: Sent,
+        reason: Reason,
+    },
+    ReadFirst {
+        side: Side,
+    },
+    Postponed {
+        wait_ms: u64,
+        counts: bool,
+    },
+    Observed {
+        side: Side,
+        found: Found,
+    },
+    /// The delete brake is on.
+    Held,
+}
+
+pub(super) type Settled = Vec<(LinkId, Settling)>;
+
+impl Engine {
+    pub(super) async fn settle(
+        &mut self,
+        index: usize,
+        settled: Settled,
+    ) -> Result<(), EngineError> {
+        let mut settled = settled.into_iter();
+        loop {
+            let base = Committed(self.host.store.clone());
+            let sync = &mut self.syncs[index];
+            let mut ledger = Ledger::new(&base, sync.running.id);
+            let mut done = Vec::new();
+            while done.len() < CAPTURE_ROWS && ledger.bytes() < records::SLICE_BYTES {
+                let Some((link, settling)) = settled.next() else {
+                    break;
+                };
+                let after = sync.apply(&mut ledger, &self.host, link, settling)?;
+                done.push((link, after));
+            }
+            if done.is_empty() {
+                self.syncs[index].refresh_flow();
+                return Ok(());
+            }
+            let mut placed = Vec::with_capacity(done.len());
+            for (link, after) in done {
+                let entry = ledger.entry(link)?;
+                placed.push((link, after, entry.map(|entry| (entry.source(), entry.lane))));
+            }
+            self.commit(index, ledger).await?;
+            let now_ms = self.host.clock.now().mono_ms;
+            let sync = &mut self.syncs[index];
+            for (link, after, place) in placed {
+                match (after, place) {
+                    (After::Later(wait_ms), Some((source, lane))) => {
+                        sync.queue.postpone(link, source, lane, now_ms + wait_ms);
+                    }
+                    (After::Held, Some((source, lane))) => sync.queue.hold(link, source, lane),
+                    (After::Left(Left::Again), place) => sync.queue.finish(link, place, now_ms),
+                    _ => sync.queue.finish(link, None, now_ms),
+                }
+            }
+        }
+    }
+
+    pub(super) async fn admit(
+        &mut self,
+        index: usize,
+        deletes: usize,
+    ) -> Result<usize, EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let sync = &mut self.syncs[index];
+        let was_on = sync.brake.is_on();
+        let admitted = sync.brake.admit(deletes, sync.counts.links, now_ms);
+        if sync.brake.is_on() && !was_on {
+            let name = sync.running.model.spec.name.clone();
+            tracing::error!(sync = %name, "too many deletes at once: they are held until a person releases them");
+            sync.record.braked = true;
+            self.save(index).await?;
+        }
+        Ok(admitted)
+    }
+}
+
+/// Where a settled record goes.
+enum After {
+    Left(Left),
+    Later(u64),
+    Held,
+}
+
+impl Sync {
+    fn tell_dead(&mut self, link: LinkId, reason: &Reason) {
+        tracing::warn!(sync = %self.running.model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
+        self.tally.trouble(reason);
+    }
+
+    fn apply(
+        &mut self,
+        ledger: &mut Ledger<'_>,
+        host: &Host,
+        link: LinkId,
+        settling: Settling,
+    ) -> Result<After, LedgerError> {
+        let model = self.running.model.clone();
+        let now_us = host.clock.now().wall_us;
+        Ok(After::Left(match settling {
+            Settling::Missing => Left::Nothing,
+            Settling::Agreed { generation, prints } => {
+                settle::agreed(ledger, &model, link, generation, &prints)?
+            }
+            Settling::Forget { generation } => settle::forget(ledger, link, generation, now_us)?,
+            Settling::Detach { side } => settle::detach(ledger, link, side, now_us)?,
+            Settling::Dead { generation, reason } => {
+                self.tell_dead(link, &reason);
+                settle::buried(ledger, link, generation, reason, now_us)?
+            }
+            Settling::Written {
+                write,
+                outcome,
+                after,
+            } => {
+                self.touched.note(link, write.target, &host.marks);
+                self.tally.written(&write, now_us);
+                settle::written(
+                    ledger,
+                    &model,
+                    link,
+                    &write,
+                    &outcome,
+                    after.as_deref(),
+                    now_us,
+                )?
+            }
+            Settling::Unknown { sent } => {
+                self.touched.note(link, sent.target, &host.marks);
+                settle::unknown(ledger, link, sent)?
+            }
+            Settling::GivenUp {
+                generation,
+                sent,
+                reason,
+            } => {
+                self.touched.note(link, sent.target, &host.marks);
+                self.tell_dead(link, &reason);
+                settle::given_up(ledger, link, generation, sent, reason, now_us)?
+            }
+            Settling::ReadFirst { side } => settle::read_first(ledger, link, side)?,
+            Settling::Observed { side, found } => {
+                self.touched.note(link, side, &host.marks);
+                settle::observed(ledger, &model, link, side, found, now_us)?
+            }
+            Settling::Postponed { wait_ms, counts } => {
+                settle::postponed(ledger, link, counts)?;
+                return Ok(After::Later(wait_ms));
+            }
+            Settling::Held => return Ok(After::Held),
+        }))
+    }
+}
