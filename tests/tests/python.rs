@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const SCHEMA: &str = "
 CREATE TABLE people (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     salesforce_id TEXT UNIQUE,
     first_name TEXT,
     last_name TEXT NOT NULL,

@@ -8,7 +8,7 @@
 //! Triggers run inside other programs, with their SQLite library and their conflict clause (`INSERT OR IGNORE`
 //! rules inside triggers as well). So they use nothing newer than version 3.8 and never rely on a conflict.
 
-use crate::key::Key;
+use crate::key::{Key, LIVES, LIVES_ID, LIVES_OF};
 use crate::quoting::{literal, name};
 use crate::schema::Table;
 use crate::settings::Settings;
@@ -50,6 +50,15 @@ pub(crate) fn create_meta(settings: &Settings) -> String {
     format!(
         "CREATE TABLE {} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
         name(&settings.meta())
+    )
+}
+
+/// How often a row number was given up. It is never forgotten: an id must not come back.
+pub(crate) fn create_lives(settings: &Settings) -> String {
+    format!(
+        "CREATE TABLE {} ({LIVES_OF} TEXT NOT NULL, {LIVES_ID} INTEGER NOT NULL, {LIVES} INTEGER NOT NULL, \
+         PRIMARY KEY ({LIVES_OF}, {LIVES_ID})) WITHOUT ROWID",
+        name(&settings.lives())
     )
 }
 
@@ -118,11 +127,14 @@ pub(crate) fn triggers(
                 [] => String::new(),
                 conditions => format!(" WHEN {}", conditions.join(" AND ")),
             };
+            let mut body = record(settings, number, &key.id(row));
+            if let Some(end) = key.end_life(row).filter(|_| row == "OLD.") {
+                body = format!("{body} {end}");
+            }
             let sql = format!(
-                "CREATE TRIGGER {} {head} ON {}{when} BEGIN {} END",
+                "CREATE TRIGGER {} {head} ON {}{when} BEGIN {body} END",
                 name(&name_text),
                 name(&table.name),
-                record(settings, number, &key.id(row))
             );
             Trigger {
                 name: name_text,

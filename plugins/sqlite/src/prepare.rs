@@ -100,11 +100,12 @@ fn installed(database: &dyn Database, settings: &Settings) -> Result<Installed, 
     let parts = [
         settings.outbox.clone(),
         settings.meta(),
+        settings.lives(),
         outbox::index_name(settings),
     ];
     let statement = Statement::once(
-        "SELECT type, name, sql FROM sqlite_master WHERE name IN (?1, ?2, ?3) \
-         OR (type = 'trigger' AND substr(name, 1, length(?4)) = ?4)",
+        "SELECT type, name, sql FROM sqlite_master WHERE name IN (?1, ?2, ?3, ?4) \
+         OR (type = 'trigger' AND substr(name, 1, length(?5)) = ?5)",
         parts
             .iter()
             .chain([&prefix])
@@ -183,10 +184,11 @@ fn installation(
         statements: vec![sql],
         done,
     };
-    let (table, index, meta) = (
+    let (table, index, meta, lives) = (
         settings.outbox.as_str(),
         outbox::index_name(settings),
         settings.meta(),
+        settings.lives(),
     );
     let mut steps = vec![
         step(
@@ -203,6 +205,11 @@ fn installation(
             format!("table:{meta}"),
             outbox::create_meta(settings),
             installed.has(&meta),
+        ),
+        step(
+            format!("table:{lives}"),
+            outbox::create_lives(settings),
+            installed.has(&lives),
         ),
         step(
             "identity".to_owned(),
@@ -292,7 +299,7 @@ fn removal(settings: &Settings, installed: &Installed) -> Vec<Step> {
         .keys()
         .map(|name| drop_step(name))
         .collect();
-    for table in [settings.outbox.clone(), settings.meta()] {
+    for table in [settings.outbox.clone(), settings.meta(), settings.lives()] {
         if installed.has(&table) {
             steps.push(Step {
                 id: format!("drop:{table}"),

@@ -8,6 +8,7 @@ use tidegate_sdk::{DataType, Fault};
 use crate::database::{Class, Database, Rows, Statement, Value, fetch_all};
 use crate::key::Key;
 use crate::kind::{self, Affinity, arguments};
+use crate::quoting;
 use crate::settings::Settings;
 
 #[derive(Clone, Debug)]
@@ -52,22 +53,14 @@ impl Table {
 
     /// Names of the columns that are the record's id.
     pub fn id_fields(&self) -> Vec<String> {
-        match &self.key {
-            Some(Key::Columns(columns)) => {
-                columns.iter().map(|column| column.name.clone()).collect()
-            }
-            Some(Key::Rowid(_)) | None => Vec::new(),
-        }
+        let columns = self.key.as_ref().map_or(&[][..], Key::columns);
+        columns.iter().map(|column| column.name.clone()).collect()
     }
 }
 
 /// Names of all tables and views that the operator lets us see, in order.
 pub fn names(database: &dyn Database, settings: &Settings) -> Result<Vec<(String, bool)>, Fault> {
-    let statement = Statement::once(
-        format!("{TABLES} ORDER BY name"),
-        vec![],
-        &[Class::Text, Class::Text, Class::Integer, Class::Integer],
-    );
+    let statement = Statement::once(format!("{TABLES} ORDER BY name"), vec![], &TABLE_CLASSES);
     let rows = fetch_all(database, vec![statement])?.remove(0);
     Ok(rows
         .rows
@@ -77,8 +70,18 @@ pub fn names(database: &dyn Database, settings: &Settings) -> Result<Vec<(String
         .collect())
 }
 
-const TABLES: &str = "SELECT name, type, wr, strict FROM pragma_table_list \
-    WHERE schema = 'main' AND type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_'";
+// The word stands nowhere but in the table's statement; one in a comment behind the key is taken for it.
+const TABLES: &str = "SELECT name, type, wr, strict, EXISTS (SELECT 1 FROM sqlite_master m \
+    WHERE m.name = l.name AND m.type = 'table' AND m.sql LIKE '%PRIMARY%KEY%AUTOINCREMENT%') AS numbered_once \
+    FROM pragma_table_list l WHERE schema = 'main' AND type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_'";
+
+const TABLE_CLASSES: [Class; 5] = [
+    Class::Text,
+    Class::Text,
+    Class::Integer,
+    Class::Integer,
+    Class::Integer,
+];
 
 const COLUMNS: &str = "SELECT m.name AS owner, x.name, x.type, x.\"notnull\", \
     x.dflt_value IS NOT NULL AS given, x.pk, x.hidden \
@@ -106,10 +109,7 @@ pub(crate) fn statements(objects: &[String]) -> Vec<Statement> {
         Statement::each(sql, executions, results)
     };
     vec![
-        each(
-            &format!("{TABLES} AND name = ?1"),
-            &[Text, Text, Integer, Integer],
-        ),
+        each(&format!("{TABLES} AND name = ?1"), &TABLE_CLASSES),
         each(
             COLUMNS,
             &[Text, Text, Text, Integer, Integer, Integer, Integer],
@@ -173,6 +173,7 @@ fn table(
     let view = facts[1].text() == "view";
     let without_rowid = facts[2] == Value::Integer(1);
     let strict = facts[3] == Value::Integer(1);
+    let numbered_once = facts[4] == Value::Integer(1);
     let types = settings.types.get(&name);
     let mut columns: Vec<Column> = columns
         .iter()
@@ -188,6 +189,7 @@ fn table(
         .collect();
     let key_columns = columns.iter().filter(|column| column.key_place > 0).count();
     let has_key_index = indexes.iter().any(|row| row[1].text() == "pk");
+    let mut named_by_number = key_columns == 0;
     for column in &mut columns {
         let only_key = column.key_place > 0 && key_columns == 1;
         let indexed = |row: &Vec<Value>| row[2].text() == column.name;
@@ -205,8 +207,14 @@ fn table(
             column.nullable = false;
             column.has_default = true;
         }
+        named_by_number |= numbers_rows;
     }
-    let key = if view { None } else { Key::of(&columns) };
+    let key = Key::of(&columns).filter(|_| !view);
+    let key = if named_by_number && !numbered_once {
+        key.map(|key| key.with_lives(quoting::name(&settings.lives()), &name))
+    } else {
+        key
+    };
     Table {
         name,
         view,

@@ -80,7 +80,7 @@ fn stretch(
 ) -> Result<(Vec<Record>, bool), Fault> {
     let names = reader.key.names();
     let mut parameters = match after {
-        Some(id) => reader.key.parse(id).ok_or_else(foreign)?,
+        Some(id) => reader.key.place(id).ok_or_else(foreign)?,
         None => Vec::new(),
     };
     let mut conditions = reader.key.present("");

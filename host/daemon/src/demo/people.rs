@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 /// that meet in the outbox then look like one change of one record.
 const SCHEMA: &str = "
 CREATE TABLE people (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     salesforce_id TEXT UNIQUE,
     first_name TEXT,
     last_name TEXT NOT NULL,

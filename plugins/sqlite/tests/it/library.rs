@@ -45,6 +45,14 @@ impl Library {
         }
     }
 
+    /// With our own tables in it, as a host leaves a database of which it captures nothing yet.
+    pub(crate) fn prepared(schema: &str) -> Self {
+        let library = Self::new(schema);
+        library.capture(&[]);
+        library.transactions.set(0);
+        library
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("data.db")
     }

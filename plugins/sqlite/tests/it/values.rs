@@ -121,7 +121,7 @@ fn what_is_stored_is_read_exactly_or_not_at_all() {
         (text, "JSON", "'{'", "Unset"),
     ];
     for (timestamps, declared, stored, expected) in cases {
-        let library = Library::new(&format!(
+        let library = Library::prepared(&format!(
             "CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared}); INSERT INTO t VALUES (1, {stored})"
         ));
         let read = lookup::read(
@@ -274,7 +274,7 @@ fn what_is_written_is_stored_exactly_or_refused() {
         ("text", "TEXT", Cell::Null, "NULL", "Null"),
     ];
     for (timestamps, declared, cell, stored, read) in cases {
-        let library = Library::new(&format!(
+        let library = Library::prepared(&format!(
             "CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared})"
         ));
         let group = group(
