@@ -241,10 +241,10 @@ async fn one_that_can_not_start_keeps_no_other_from_running() -> Result<()> {
         "{:?}",
         status.syncs
     );
-    let pause = Command::Pause {
+    let release = Command::ReleaseDeletes {
         sync: "late".to_owned(),
     };
-    match host.command(pause).await? {
+    match host.command(release).await? {
         Answer::Error(error) => ensure!(error.code == "not-started", "{error:?}"),
         other => anyhow::bail!("{other:?}"),
     }

@@ -17,6 +17,7 @@
 //! - [`ledger`]: the records as one decision sees and changes them
 //! - [`capture`]: from what a source reports to what waits
 //! - [`queue`]: which records wait, and which are worked on
+//! - [`hold`]: what people hold back
 //! - [`merge`]: what a waiting record calls for
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
@@ -26,6 +27,7 @@
 pub mod batch;
 pub mod brake;
 pub mod capture;
+pub mod hold;
 pub mod ledger;
 pub mod manifest;
 pub mod merge;

@@ -18,7 +18,10 @@ enum Slot {
         source: Side,
         lane: Lane,
     },
-    Later,
+    /// Its lane once it is ready again.
+    Later {
+        lane: Lane,
+    },
     /// A round has it; `again` when it changed meanwhile.
     InFlight {
         again: bool,
@@ -39,7 +42,8 @@ pub struct Queue {
     bound: usize,
     slots: HashMap<LinkId, Slot>,
     ready: Sides<[VecDeque<Waiting>; 3]>,
-    later: BinaryHeap<Reverse<(u64, LinkId, bool, Lane)>>,
+    /// When, who, and whether from the right.
+    later: BinaryHeap<Reverse<(u64, LinkId, bool)>>,
     held: Vec<(LinkId, Side, Lane)>,
     in_flight: usize,
 }
@@ -71,7 +75,7 @@ impl Queue {
         let later = self
             .slots
             .values()
-            .filter(|slot| matches!(slot, Slot::Later))
+            .filter(|slot| matches!(slot, Slot::Later { .. }))
             .count();
         Depth {
             waiting,
@@ -99,8 +103,8 @@ impl Queue {
                 lane: old,
             }) if *known == source && *old <= lane => {}
             Some(Slot::Held) => {}
-            // A new change does not shorten a pause that was set for good reason.
-            Some(Slot::Later) => {}
+            // A new change does not shorten a pause that was set for good reason, but may be more urgent after it.
+            Some(Slot::Later { lane: later }) => *later = lane.min(*later),
             _ => {
                 self.slots.insert(link, Slot::Waiting { source, lane });
                 self.ready[source][lane as usize].push_back(Waiting {
@@ -187,9 +191,9 @@ impl Queue {
     /// A round is done with a record, which must not be tried before `due_ms`.
     pub fn postpone(&mut self, link: LinkId, source: Side, lane: Lane, due_ms: u64) {
         self.land(link);
-        self.slots.insert(link, Slot::Later);
+        self.slots.insert(link, Slot::Later { lane });
         self.later
-            .push(Reverse((due_ms, link, source == Side::Right, lane)));
+            .push(Reverse((due_ms, link, source == Side::Right)));
     }
 
     /// The delete brake holds a record back.
@@ -210,21 +214,28 @@ impl Queue {
 
     /// Makes ready what has waited long enough.
     pub fn wake(&mut self, now_ms: u64) {
-        while let Some(Reverse((due_ms, link, right, lane))) = self.later.peek().copied() {
+        while let Some(Reverse((due_ms, link, right))) = self.later.peek().copied() {
             if due_ms > now_ms {
                 break;
             }
             self.later.pop();
-            if self.slots.get(&link) == Some(&Slot::Later) {
+            if let Some(Slot::Later { lane }) = self.slots.get(&link).copied() {
                 self.slots.remove(&link);
-                self.offer(
-                    link,
-                    if right { Side::Right } else { Side::Left },
-                    lane,
-                    now_ms,
-                );
+                let source = if right { Side::Right } else { Side::Left };
+                self.offer(link, source, lane, now_ms);
             }
         }
+    }
+
+    /// Ends every pause, for a person who has removed its cause. Returns how many there were.
+    pub fn wake_all(&mut self, now_ms: u64) -> usize {
+        let before = self.depth().later;
+        self.later = std::mem::take(&mut self.later)
+            .into_iter()
+            .map(|Reverse((_, link, right))| Reverse((now_ms, link, right)))
+            .collect();
+        self.wake(now_ms);
+        before
     }
 
     /// When [`Queue::wake`] next has something to do.
@@ -281,6 +292,21 @@ mod tests {
         assert_eq!(queue.depth().later, 1);
         queue.wake(100);
         assert_eq!(queue.take(Side::Right, Lane::Normal, 1), [LinkId(1)]);
+        queue.postpone(LinkId(1), Side::Right, Lane::Normal, 1_000);
+        assert_eq!(queue.wake_all(101), 1);
+        assert_eq!(queue.take(Side::Right, Lane::Normal, 1), [LinkId(1)]);
+        assert_eq!(queue.due_ms(), None);
+    }
+
+    #[test]
+    fn what_became_urgent_during_a_pause_is_urgent_after_it() {
+        let mut queue = Queue::new(10);
+        queue.offer(LinkId(1), Side::Left, Lane::Backfill, 0);
+        queue.take(Side::Left, Lane::Backfill, 1);
+        queue.postpone(LinkId(1), Side::Left, Lane::Backfill, 100);
+        queue.offer(LinkId(1), Side::Left, Lane::Critical, 5);
+        queue.wake(100);
+        assert_eq!(queue.take(Side::Left, Lane::Critical, 1), [LinkId(1)]);
     }
 
     #[test]

@@ -125,7 +125,8 @@ pub fn gateway(
     Gateway::new(spec, dependencies)
 }
 
-fn auth_spec(credentials: Credentials) -> AuthSpec {
+/// Credentials as a gateway takes them.
+pub(crate) fn auth_spec(credentials: Credentials) -> AuthSpec {
     match credentials {
         Auth::None => AuthSpec::None,
         Auth::ClientCredentials {
@@ -258,6 +259,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     Ok(Assembled {
         host: Host {
             data: config.host.data.clone(),
+            config: config.clone(),
             clock,
             store,
             plugins,

@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::allowances::Keeper;
 use crate::check::plugins::Plugins;
+use crate::config::meant::Config;
 use crate::control::{Answer, Answerer, Listener, Request};
+use crate::grants;
 use crate::progress;
+use crate::status::Command;
 use crate::status::{
     CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource, StoreStatus, Told,
 };
@@ -25,6 +28,7 @@ use crate::tasks::{Task, Tasks};
 /// The parts of a running host, as far as it can be asked about them.
 pub struct Host {
     pub data: PathBuf,
+    pub config: Arc<Config>,
     pub clock: Arc<dyn Clock>,
     pub store: Store,
     pub plugins: Plugins,
@@ -114,6 +118,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: self.clock.now().mono_ms.saturating_sub(self.began_ms),
             stopping: self.stop.is_cancelled(),
+            holds: self.source.holds(),
             syncs: self.source.syncs().await,
             endpoints: self.endpoints(),
             plugins: self.plugins(),
@@ -197,10 +202,15 @@ impl Answerer for Host {
                         message: "the host is stopping and takes no commands".to_owned(),
                     })
                 }
-                Request::Command { command } => match self.source.command(command).await {
-                    Ok(done) => Answer::Done(done),
-                    Err(error) => Answer::Error(error),
-                },
+                Request::Command { command } => {
+                    if let Command::Resume { what } = &command {
+                        grants::renew(&self.config, &self.gateways, what).await;
+                    }
+                    match self.source.command(command).await {
+                        Ok(done) => Answer::Done(done),
+                        Err(error) => Answer::Error(error),
+                    }
+                }
             }
         }
         .boxed()

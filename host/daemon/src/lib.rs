@@ -8,6 +8,7 @@
 //! - [`sync`]: keeps the syncs in step
 //! - [`host`]: a host's life
 //! - [`allowances`]: what was drawn from the vendors, kept over a restart
+//! - [`grants`]: credentials that were renewed meanwhile
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod grants;
 pub mod host;
 pub mod logs;
 pub mod progress;

@@ -5,6 +5,7 @@
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tidegate_core::hold::Scope;
 use tidegate_core::sync::Side;
 
 /// The whole host at one moment.
@@ -15,12 +16,27 @@ pub struct Status {
     pub uptime_ms: u64,
     /// The host has been asked to stop and is finishing the calls in flight.
     pub stopping: bool,
+    /// What people hold back.
+    pub holds: Vec<HoldStatus>,
     pub syncs: Vec<SyncStatus>,
     pub endpoints: Vec<EndpointStatus>,
     pub plugins: Vec<PluginStatus>,
     pub store: StoreStatus,
     /// Resident memory of the process; 0 where the system does not tell.
     pub rss_bytes: u64,
+}
+
+/// What a person holds back, who, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HoldStatus {
+    /// Such as `sync people`, as `tidegate resume` takes it.
+    pub what: String,
+    pub by: String,
+    /// Microseconds since 1970.
+    pub since_us: i64,
+    /// As the person put it; may be empty.
+    pub why: String,
 }
 
 /// What a sync is doing.
@@ -176,26 +192,24 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Command {
+    /// Holds it until it is resumed, also over a restart.
     Pause {
-        sync: String,
+        what: Scope,
+        by: String,
+        why: String,
     },
-    Resume {
-        sync: String,
-    },
+    /// Lets it go on at once, whether a person or a failure stopped it. Deletes that the brake holds go through when
+    /// their sync is named and was not paused.
+    Resume { what: Scope },
     /// Lets the held deletes through and starts counting anew.
-    ReleaseDeletes {
-        sync: String,
-    },
+    ReleaseDeletes { sync: String },
     /// Newest first.
     DeadList {
         sync: Option<String>,
         rows_max: usize,
     },
     /// Puts dead letters back in the queue; all of the sync's when none is named.
-    DeadRetry {
-        sync: String,
-        records: Vec<String>,
-    },
+    DeadRetry { sync: String, records: Vec<String> },
 }
 
 /// What a command did.
@@ -204,7 +218,22 @@ pub enum Command {
 pub enum Done {
     /// How many things were changed: 0 when it was so already.
     Changed(u64),
+    Resumed(Resumed),
     DeadLetters(Vec<DeadLetter>),
+}
+
+/// What a resume did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Resumed {
+    /// Pauses that ended.
+    pub lifted: u64,
+    /// Syncs that a failure had stopped, and that try again now.
+    pub cleared: u64,
+    /// Deletes that the brake held.
+    pub released: u64,
+    /// What holds the same syncs still.
+    pub still: Vec<HoldStatus>,
 }
 
 /// Why a command was not carried out.
@@ -220,6 +249,8 @@ pub struct CommandError {
 pub trait StatusSource: Send + Sync {
     /// The syncs, by name.
     fn syncs(&self) -> BoxFuture<'_, Vec<SyncStatus>>;
+    /// What people hold back.
+    fn holds(&self) -> Vec<HoldStatus>;
     /// Returns when the command is in force and survives a restart.
     fn command(&self, command: Command) -> BoxFuture<'_, Result<Done, CommandError>>;
 }

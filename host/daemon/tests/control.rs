@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::control::{self, Answer, Answerer, AskError, Listener, Request, socket_path};
 use tidegate::status::{
-    Command, CommandError, Done, EndpointStatus, Latency, PoolStatus, Status, SyncState,
-    SyncStatus, Told,
+    Command, CommandError, Done, EndpointStatus, HoldStatus, Latency, PoolStatus, Resumed, Status,
+    SyncState, SyncStatus, Told,
 };
+use tidegate_core::hold::Scope;
 
 /// Answers as it was told, and keeps what it was asked.
 struct Pretended {
@@ -31,8 +32,18 @@ impl Pretended {
         })
     }
 
+    fn hold(&self) -> HoldStatus {
+        HoldStatus {
+            what: "endpoint crm".into(),
+            by: "ana".into(),
+            since_us: 1_700_000_000_000_000,
+            why: "the vendor moves".into(),
+        }
+    }
+
     fn status(&self) -> Status {
         Status {
+            holds: vec![self.hold()],
             version: "0.1.0".into(),
             uptime_ms: 65_000,
             syncs: vec![SyncStatus {
@@ -75,11 +86,22 @@ impl Answerer for Pretended {
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Stop => Answer::Stopping,
             Request::Command {
-                command: Command::Pause { sync },
+                command:
+                    Command::Pause {
+                        what: Scope::Sync(sync),
+                        ..
+                    },
             } if sync != "people" => Answer::Error(CommandError {
                 code: "unknown-sync".into(),
                 message: format!("there is no sync `{sync}`"),
             }),
+            Request::Command {
+                command: Command::Resume { .. },
+            } => Answer::Done(Done::Resumed(Resumed {
+                lifted: 1,
+                still: vec![self.hold()],
+                ..Resumed::default()
+            })),
             Request::Command { .. } => Answer::Done(Done::Changed(1)),
         };
         if let Ok(mut asked) = self.asked.lock() {
@@ -183,16 +205,39 @@ async fn commands_end_with_codes_for_scripts() {
     let host = Pretended::new(SyncState::Running);
     let served = serve(&data, host.clone());
     let cases: &[(&[&str], i32, Value)] = &[
-        (&["pause", "people", "--json"], 0, json!({ "changed": 1 })),
+        (
+            &["pause", "sync", "people", "--json"],
+            0,
+            json!({ "changed": 1 }),
+        ),
         (
             &["release-deletes", "people", "--json"],
             0,
             json!({ "changed": 1 }),
         ),
         (
-            &["pause", "peple", "--json"],
+            &["pause", "sync", "peple", "--json"],
             1,
             json!({ "code": "unknown-sync", "message": "there is no sync `peple`" }),
+        ),
+        (
+            &[
+                "pause",
+                "endpoint",
+                "crm",
+                "--by",
+                "ana",
+                "--because",
+                "an audit",
+                "--json",
+            ],
+            0,
+            json!({ "changed": 1 }),
+        ),
+        (
+            &["resume", "all", "--json"],
+            0,
+            json!({ "lifted": 1, "cleared": 0, "released": 0, "still": [host.hold()] }),
         ),
         (&["stop", "--json"], 0, json!({ "stopping": true })),
     ];
@@ -210,6 +255,23 @@ async fn commands_end_with_codes_for_scripts() {
             }
         }
     );
+    assert_eq!(
+        asked[3],
+        Request::Command {
+            command: Command::Pause {
+                what: Scope::Endpoint("crm".into()),
+                by: "ana".into(),
+                why: "an audit".into(),
+            }
+        }
+    );
+    let Request::Command {
+        command: Command::Pause { by, .. },
+    } = &asked[0]
+    else {
+        panic!("{:?}", asked[0]);
+    };
+    assert!(!by.is_empty(), "the user's own name");
 
     let status = tidegate(folder.path(), &["status", "--json"]).await;
     assert_eq!(status.status.code(), Some(0));
@@ -224,6 +286,7 @@ async fn commands_end_with_codes_for_scripts() {
         "120 ms / 2.5 s",
         "the vendor is down [503]",
         "parked for 30 s: spent",
+        "endpoint crm paused by ana at 2023-11-14T22:13:20Z: the vendor moves",
     ] {
         assert!(text.contains(wanted), "{wanted} is not in\n{text}");
     }

@@ -96,7 +96,7 @@ fn a_host_starts_answers_and_ends() {
     let second = tidegate(folder.path(), &["run", "--json"]);
     assert_eq!(second.status.code(), Some(3), "the store has one owner");
     assert_eq!(json(&second)["code"], "store-locked");
-    let unknown = tidegate(folder.path(), &["pause", "nobody", "--json"]);
+    let unknown = tidegate(folder.path(), &["pause", "sync", "nobody", "--json"]);
     assert_eq!(unknown.status.code(), Some(1));
 
     signal(&host, 15);

@@ -99,9 +99,14 @@ impl Credentials {
             .clone()
     }
 
-    /// Takes new credentials and forgets all that the old ones brought.
+    /// Takes new credentials and forgets all that the old ones brought. The same ones again are tried once more,
+    /// and keep what they have brought: a rotated refresh token stands nowhere else.
     pub(crate) async fn reload(&self, spec: AuthSpec) {
         let mut session = self.session.lock().await;
+        if *self.spec() == spec {
+            session.refused = None;
+            return;
+        }
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
         let generation = session.generation + 1;
         *session = Session {

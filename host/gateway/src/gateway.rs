@@ -171,7 +171,8 @@ impl Gateway {
         self.permits.account()
     }
 
-    /// Takes new credentials of the same scheme, and forgets tokens and refusals of the old ones.
+    /// Takes new credentials of the same scheme, and forgets tokens and refusals of the old ones; where they are the
+    /// same, only refusals.
     pub async fn reload_credentials(&self, auth: AuthSpec) {
         self.credentials.reload(auth).await;
     }

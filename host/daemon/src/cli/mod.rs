@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod exit;
+mod pause;
 mod plugin;
 mod print;
 mod run;
@@ -51,10 +52,10 @@ enum Command {
     Run,
     /// Show how a running host is doing
     Status,
-    /// Hold a sync; its changes wait
-    Pause(status::SyncArguments),
-    /// Let a held sync go on
-    Resume(status::SyncArguments),
+    /// Hold a sync, an endpoint or everything; changes wait, and nothing is lost
+    Pause(pause::PauseArguments),
+    /// Let what is held, or was stopped by a failure, go on at once
+    Resume(pause::ResumeArguments),
     /// Let the deletes through that a sync's brake holds back
     ReleaseDeletes(status::SyncArguments),
     /// List the records that wait for a person, or try them again
@@ -88,8 +89,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&config, &arguments, &terminal),
         Command::Run => run::run(&config, &terminal),
         Command::Status => ask(Request::Status),
-        Command::Pause(sync) => ask(status::pause(sync)),
-        Command::Resume(sync) => ask(status::resume(sync)),
+        Command::Pause(arguments) => ask(pause::pause(arguments)),
+        Command::Resume(arguments) => ask(pause::resume(arguments)),
         Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Stop => ask(Request::Stop),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::print::{Table, Terminal, ago, bytes, chain, count};
-use super::runtime;
+use super::{pause, runtime};
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
 use crate::status::{
@@ -43,16 +43,6 @@ impl From<DeadCommand> for Command {
             DeadCommand::Retry { sync, records } => Self::DeadRetry { sync, records },
         }
     }
-}
-
-pub(super) fn pause(arguments: SyncArguments) -> Request {
-    let sync = arguments.sync;
-    command(Command::Pause { sync })
-}
-
-pub(super) fn resume(arguments: SyncArguments) -> Request {
-    let sync = arguments.sync;
-    command(Command::Resume { sync })
 }
 
 pub(super) fn release_deletes(arguments: SyncArguments) -> Request {
@@ -123,6 +113,10 @@ fn show(answer: Answer, terminal: &Terminal) -> Exit {
             );
             Exit::Done
         }
+        Answer::Done(Done::Resumed(resumed)) => {
+            terminal.answer(&resumed, pause::told);
+            Exit::Done
+        }
         Answer::Done(Done::DeadLetters(letters)) => {
             terminal.answer(&letters, |letters| dead(letters));
             Exit::Done
@@ -145,6 +139,8 @@ fn text(status: &Status) -> String {
         bytes(status.store.bytes),
         if status.stopping { "; stopping" } else { "" },
     )];
+    let holds: Vec<String> = status.holds.iter().map(pause::held).collect();
+    parts.push(holds.join("\n"));
     parts.push(syncs(&status.syncs));
     parts.extend(status.syncs.iter().filter_map(trouble));
     parts.push(endpoints(&status.endpoints));

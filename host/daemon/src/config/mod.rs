@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use meant::{Config, Credentials};
 use places::{Places, join};
-use problem::{Code, Findings};
+use problem::{Code, Findings, Problem};
 
 /// The parts of a config that are whole, and what is wrong with the others.
 #[derive(Debug)]
@@ -91,6 +91,13 @@ pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, C
         }
     }
     credentials
+}
+
+/// The same while a host runs, with what is wrong now.
+pub fn credentials_anew(config: &Config) -> (BTreeMap<Arc<str>, Credentials>, Vec<Problem>) {
+    let findings = Findings::new(Places::of_nothing(""));
+    let credentials = credentials(config, &findings);
+    (credentials, findings.into_problems())
 }
 
 /// Absolute, so that what is resolved against it means the same wherever it is used.

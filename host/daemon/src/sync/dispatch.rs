@@ -6,6 +6,7 @@ use tidegate_core::sync::Side;
 use tidegate_gateway::Readiness;
 
 use super::engine::Engine;
+use super::pausing::Held;
 use super::round::Round;
 
 /// Rounds of one direction that may run at once.
@@ -26,8 +27,16 @@ impl Engine {
             if let Some(at_ms) = self.syncs[index].queue.due_ms() {
                 later(at_ms);
             }
-            if self.stopping || self.syncs[index].record.paused {
+            if self.stopping {
                 continue;
+            }
+            match self.held(index, now_ms) {
+                Held::No => {}
+                Held::Until(at_ms) => {
+                    later(at_ms);
+                    continue;
+                }
+                Held::ByPerson => continue,
             }
             for source in Side::BOTH {
                 while let Some(start) = self.startable(index, source, now_ms) {

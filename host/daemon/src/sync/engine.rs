@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidegate_core::hold::Holds;
 use tidegate_core::ledger::{Changes, Ledger, LedgerError, Room, SyncId, encode, key_link, prefix};
 use tidegate_core::plugin::{Page, StreamKind};
 use tidegate_core::record::{LinkId, Reason};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Assembly;
+use super::gates::Gates;
 use super::intents::{IntentError, Intents};
 use super::marks::Marks;
 use super::opening::Hindrance;
@@ -35,6 +37,7 @@ pub(super) struct Host {
     pub clock: Arc<dyn Clock>,
     pub intents: Arc<Intents>,
     pub marks: Arc<Marks>,
+    pub gates: Arc<Gates>,
     pub seed: u64,
     events: mpsc::Sender<Event>,
 }
@@ -53,6 +56,7 @@ impl Host {
                 clock,
                 intents,
                 marks: Arc::default(),
+                gates: Arc::default(),
                 seed,
                 events,
             },
@@ -148,6 +152,8 @@ pub enum EngineError {
     Ledger(#[from] LedgerError),
     #[error("the store can't be written: {0}")]
     Store(#[from] ApplyError),
+    #[error("the store can't be written for good: {0}")]
+    Durable(#[from] tidegate_store::DurableError),
     #[error("the store can't be read: {0}")]
     Read(#[from] tidegate_store::ReadError),
     #[error(transparent)]
@@ -171,6 +177,8 @@ pub(super) struct Engine {
     pub(super) syncs: Vec<Sync>,
     /// Those that have not.
     pub(super) pending: BTreeMap<Arc<str>, Pending>,
+    /// What people hold back, as it stands on disk.
+    pub(super) holds: Holds,
     pub(super) streams: Vec<StreamSources>,
     /// The tasks beside the engine that are no rounds.
     pub(super) tasks: TaskTracker,
@@ -211,6 +219,7 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Self {
         Self {
+            holds: host.gates.holds(),
             host,
             assembly,
             syncs: Vec::new(),

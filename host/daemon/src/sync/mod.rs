@@ -22,17 +22,21 @@
 //! - [`failure`]: what a failed plugin call means
 //! - [`records`]: where things stand in the store
 //! - [`tally`]: what has been done, and how long changes took
+//! - [`gates`]: what people hold back, for the tasks beside the engine
 //! - [`people`]: what people see and ask
+//! - [`pausing`]: how they hold syncs, and let them go on
 
 mod dispatch;
 mod engine;
 mod failure;
+mod gates;
 mod intents;
 mod joining;
 mod mapped;
 mod marks;
 mod opening;
 mod pages;
+mod pausing;
 mod people;
 mod reading;
 mod records;
@@ -129,6 +133,8 @@ impl Syncs {
     /// When the store fails. A sync or an endpoint that fails is told in the status.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), EngineError> {
         let assembly = Arc::new(self.assembly);
+        let holds = records::load_holds(&assembly.store).map_err(EngineError::Ledger)?;
+        self.host.gates.hold(holds);
         let pending = start::enrol(&assembly, &self.host).await?;
         let tasks = TaskTracker::new();
         for starter in start::starters(&assembly, &self.host)? {

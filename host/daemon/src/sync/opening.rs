@@ -206,6 +206,11 @@ impl Opening {
         Unstarted::Hindered(hindrance)
     }
 
+    /// The endpoint is asked again at the next occasion.
+    pub(super) async fn forget_hindrance(&self) {
+        self.known.lock().await.hindrance = None;
+    }
+
     async fn ask(
         &self,
         host: &Host,

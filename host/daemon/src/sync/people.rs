@@ -10,11 +10,13 @@ use tokio::sync::oneshot;
 
 use super::Handle;
 use super::engine::{Engine, EngineError, Event, scan};
+use super::pausing::hold_status;
 use super::records::Committed;
 use super::running::Sync;
 use super::start::Pending;
 use crate::status::{
-    Command, CommandError, DeadLetter, Done, Latency, StatusSource, SyncState, SyncStatus, Told,
+    Command, CommandError, DeadLetter, Done, HoldStatus, Latency, StatusSource, SyncState,
+    SyncStatus, Told,
 };
 
 fn told(reason: &Reason) -> Told {
@@ -24,7 +26,7 @@ fn told(reason: &Reason) -> Told {
     }
 }
 
-fn no_sync(name: &str) -> CommandError {
+pub(super) fn no_sync(name: &str) -> CommandError {
     CommandError {
         code: "no-such-sync".into(),
         message: format!("no sync is called {name}"),
@@ -42,7 +44,7 @@ impl Engine {
             .collect()
     }
 
-    fn started(&self, name: &str) -> Option<&Sync> {
+    pub(super) fn started(&self, name: &str) -> Option<&Sync> {
         self.syncs
             .iter()
             .find(|sync| &*sync.running.model.spec.name == name)
@@ -56,13 +58,19 @@ impl Engine {
     /// Of a sync that has not started.
     fn pending_status(&self, name: &str, pending: &Pending) -> Result<SyncStatus, EngineError> {
         let hindrance = pending.hindrance.as_ref();
+        let person = hindrance.is_some_and(|hindrance| hindrance.person);
+        let hindrance = hindrance.map(|hindrance| told(&hindrance.reason));
+        let (state, reason) = match self.paused(name) {
+            Some(paused) => (SyncState::Paused, Some(paused)),
+            None => match hindrance {
+                hindrance if person => (SyncState::Stopped, hindrance),
+                hindrance => (SyncState::Starting, hindrance),
+            },
+        };
         Ok(SyncStatus {
             name: name.to_owned(),
-            state: match hindrance {
-                Some(hindrance) if hindrance.person => SyncState::Stopped,
-                _ => SyncState::Starting,
-            },
-            reason: hindrance.map(|hindrance| told(&hindrance.reason)),
+            state,
+            reason,
             linked: pending.links,
             waiting: pending.waiting,
             dead: self.dead(pending.id)?,
@@ -73,7 +81,10 @@ impl Engine {
     fn sync_status(&self, sync: &Sync) -> Result<SyncStatus, EngineError> {
         let now_ms = self.host.clock.now().mono_ms;
         let depth = sync.queue.depth();
-        let (state, reason) = state(sync, now_ms);
+        let (state, reason) = match self.paused(&sync.running.model.spec.name) {
+            Some(paused) => (SyncState::Paused, Some(paused)),
+            None => state(sync, now_ms),
+        };
         let tally = sync.tally.snapshot();
         let failure = Side::BOTH
             .into_iter()
@@ -120,31 +131,12 @@ impl Engine {
         command: Command,
     ) -> Result<Result<Done, CommandError>, EngineError> {
         match command {
-            Command::Pause { sync } => self.set_paused(&sync, true).await,
-            Command::Resume { sync } => self.set_paused(&sync, false).await,
+            Command::Pause { what, by, why } => self.pause(what, by, why).await,
+            Command::Resume { what } => self.resume(&what).await,
             Command::ReleaseDeletes { sync } => self.release_deletes(&sync).await,
             Command::DeadList { sync, rows_max } => self.dead_list(sync.as_deref(), rows_max),
             Command::DeadRetry { sync, records } => self.dead_retry(&sync, &records).await,
         }
-    }
-
-    async fn set_paused(
-        &mut self,
-        name: &str,
-        paused: bool,
-    ) -> Result<Result<Done, CommandError>, EngineError> {
-        let index = match self.named(name) {
-            Ok(index) => index,
-            Err(error) => return Ok(Err(error)),
-        };
-        let sync = &mut self.syncs[index];
-        if sync.record.paused == paused {
-            return Ok(Ok(Done::Changed(0)));
-        }
-        sync.record.paused = paused;
-        sync.refresh_flow();
-        self.save(index).await?;
-        Ok(Ok(Done::Changed(1)))
     }
 
     async fn release_deletes(
@@ -155,6 +147,11 @@ impl Engine {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
         };
+        Ok(Ok(Done::Changed(self.release(index).await?)))
+    }
+
+    /// Lets through what the brake of a sync holds, and returns how many deletes that are.
+    pub(super) async fn release(&mut self, index: usize) -> Result<u64, EngineError> {
         let now_ms = self.host.clock.now().mono_ms;
         let sync = &mut self.syncs[index];
         let held = sync.queue.depth().held;
@@ -162,7 +159,7 @@ impl Engine {
         sync.record.braked = false;
         sync.queue.release_held(now_ms);
         self.save(index).await?;
-        Ok(Ok(Done::Changed(held as u64)))
+        Ok(held as u64)
     }
 
     fn dead_list(
@@ -253,9 +250,6 @@ fn state(sync: &Sync, now_ms: u64) -> (SyncState, Option<Told>) {
     if let Some(halt) = halted.filter(|halt| halt.person) {
         return (SyncState::Stopped, Some(told(&halt.reason)));
     }
-    if sync.record.paused {
-        return (SyncState::Paused, None);
-    }
     if sync.brake.is_on() {
         let message = "too many deletes at once are held back; look, then release them".into();
         return (
@@ -289,6 +283,11 @@ impl StatusSource for Handle {
             status.await.unwrap_or_default()
         }
         .boxed()
+    }
+
+    fn holds(&self) -> Vec<HoldStatus> {
+        let holds = self.host.gates.holds();
+        holds.iter().map(hold_status).collect()
     }
 
     fn command(&self, command: Command) -> BoxFuture<'_, Result<Done, CommandError>> {

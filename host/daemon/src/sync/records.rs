@@ -1,6 +1,7 @@
 //! The syncs' state in the store: where it stands, and how it is read and written.
 
 use serde::{Deserialize, Serialize};
+use tidegate_core::hold::Holds;
 use tidegate_core::ledger::{Base, Changes, LedgerError, SyncId, decode, encode};
 use tidegate_core::model::FieldTable;
 use tidegate_core::record::Sides;
@@ -15,6 +16,7 @@ const CURSOR: u8 = b'c';
 const IDENTITY: u8 = b'e';
 const DEMANDED: u8 = b'd';
 const SYNCS: &[u8] = b"S";
+const HOLDS: &[u8] = b"H";
 
 /// The store as decisions see it.
 pub(super) struct Committed(pub(super) Store);
@@ -34,8 +36,6 @@ pub(super) struct SyncRecord {
     pub tables: Sides<FieldTable>,
     /// The delete brake is on until a person releases it.
     pub braked: bool,
-    /// A person paused it.
-    pub paused: bool,
 }
 
 /// Numbers that change with every batch of new links.
@@ -117,6 +117,15 @@ pub(super) fn load_demanded(
 
 pub(super) fn put_demanded(changes: &mut Changes, sync: &str, demanded: &Sides<Demanded>) {
     changes.insert(key(DEMANDED, sync), Some(encode(demanded)));
+}
+
+/// What people hold back.
+pub(super) fn load_holds(store: &Store) -> Result<Holds, LedgerError> {
+    Ok(load(store, "hold", HOLDS)?.unwrap_or_default())
+}
+
+pub(super) fn put_holds(changes: &mut Changes, holds: &Holds) {
+    changes.insert(HOLDS.to_vec(), Some(encode(holds)));
 }
 
 /// The sync's record, or a new one with the next free number.

@@ -98,13 +98,15 @@ impl Sync {
     }
 
     pub(super) fn refresh_flow(&self) {
-        self.flow.set(self.record.paused, self.queue.room());
+        self.flow.set(self.queue.room());
     }
 
     pub(super) fn source(&self, side: Side) -> Source {
         let model = &self.running.model;
         Source {
             sync: self.running.index,
+            name: model.spec.name.clone(),
+            lane: model.spec.lane,
             side,
             selection: Selection {
                 object: model.spec.side(side).object.to_string(),

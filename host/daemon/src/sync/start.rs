@@ -96,10 +96,16 @@ pub(super) fn starters(assembly: &Arc<Assembly>, host: &Host) -> Result<Vec<Star
 impl Starter {
     /// Tries until the sync has started.
     pub(super) async fn run(self) {
-        let name = &self.assembly.syncs[self.index].spec.name;
+        let spec = &self.assembly.syncs[self.index].spec;
+        let name = &spec.name;
+        let itself = [name.clone()];
         let mut failures = 0;
         let mut after_ms = None;
         loop {
+            let gates = &self.host.gates;
+            let resumes = gates.times(&itself);
+            let endpoints = [&*spec.left.endpoint, &*spec.right.endpoint];
+            gates.pass(&*self.host.clock, &itself, &endpoints).await;
             let hindrance = match self.attempt(after_ms, failures).await {
                 Ok(started) => return self.host.send(Event::Started(Box::new(started))).await,
                 Err(Unstarted::Host(error)) => return self.host.send(Event::Broken(error)).await,
@@ -115,7 +121,17 @@ impl Starter {
                 hindrance,
             };
             self.host.send(event).await;
-            self.host.clock.sleep_until(until_ms).await;
+            tokio::select! {
+                () = self.host.clock.sleep_until(until_ms) => {}
+                // Whatever was in its way, a person says that it is not any more.
+                () = gates.resumed(&itself, resumes) => self.forget_hindrances().await,
+            }
+        }
+    }
+
+    async fn forget_hindrances(&self) {
+        for side in Side::BOTH {
+            self.openings[side].forget_hindrance().await;
         }
     }
 

@@ -5,7 +5,7 @@
 //! or after the endpoint's interval.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_core::manifest::CursorScope;
 use tidegate_core::pace::Lane;
@@ -24,26 +24,20 @@ use super::{Endpoint, failure};
 /// What holds a sync's streams back.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    paused: AtomicBool,
     room: AtomicUsize,
     changed: Notify,
 }
 
 impl Flow {
-    pub(super) fn set(&self, paused: bool, room: usize) {
-        let was_paused = self.paused.swap(paused, Ordering::Relaxed);
+    pub(super) fn set(&self, room: usize) {
         let had_room = self.room.swap(room, Ordering::Relaxed);
-        if was_paused != paused || (had_room == 0) != (room == 0) {
+        if (had_room < ROOM_MIN) != (room < ROOM_MIN) {
             self.changed.notify_waiters();
         }
     }
 
     fn room(&self) -> usize {
-        if self.paused.load(Ordering::Relaxed) {
-            0
-        } else {
-            self.room.load(Ordering::Relaxed)
-        }
+        self.room.load(Ordering::Relaxed)
     }
 }
 
@@ -51,6 +45,8 @@ impl Flow {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub sync: usize,
+    pub name: Arc<str>,
+    pub lane: Lane,
     pub side: Side,
     pub selection: Selection,
     pub flow: Arc<Flow>,
@@ -140,9 +136,15 @@ impl Stream {
             return;
         }
         let mut commits = self.endpoint.gateway.commits();
+        let syncs: Vec<Arc<str>> = self
+            .sources
+            .iter()
+            .map(|source| source.name.clone())
+            .collect();
         let mut failures = 0;
         loop {
-            let rows_max = self.room().await;
+            let resumes = self.host.gates.times(&syncs);
+            let rows_max = self.may_read(&syncs).await;
             let mark = self.host.marks.begin();
             let pulled = self.pull(rows_max).await;
             let handed = match pulled {
@@ -170,8 +172,24 @@ impl Stream {
                 Err(error) => {
                     failures += 1;
                     let wait_ms = self.failed(&error, failures).await;
-                    self.pause(wait_ms).await;
+                    tokio::select! {
+                        () = self.pause(wait_ms) => {}
+                        () = self.host.gates.resumed(&syncs, resumes) => {}
+                    }
                 }
+            }
+        }
+    }
+
+    /// Waits until the endpoint may be called and there is room; the rows that may be asked for.
+    async fn may_read(&self, syncs: &[Arc<str>]) -> usize {
+        let gates = &self.host.gates;
+        let endpoint = &*self.endpoint.name;
+        loop {
+            gates.pass(&*self.host.clock, syncs, &[endpoint]).await;
+            let rows_max = self.room().await;
+            if gates.holds().over_endpoint(endpoint).is_none() {
+                return rows_max;
             }
         }
     }
@@ -254,15 +272,10 @@ impl Stream {
             cursor: cursor.position.clone(),
             rows_max,
         };
-        let lane = if self.kind == StreamKind::Snapshot {
-            Lane::Backfill
-        } else {
-            Lane::Normal
-        };
         let call = Call {
-            sync: "".into(),
+            sync: self.on_behalf(),
             function: "pull",
-            lane,
+            lane: self.lane(),
             // A connector may let its source forget what the cursor says is durable here.
             may_write: true,
             tokens: Arc::default(),
@@ -284,6 +297,25 @@ impl Stream {
                 code: "contract-page-missing",
                 message: format!("{} answered no page for its stream", self.endpoint.name),
             }),
+        }
+    }
+
+    /// Whose turn it takes; nobody's where several syncs share the position.
+    fn on_behalf(&self) -> Arc<str> {
+        match self.sources.as_slice() {
+            [only] => only.name.clone(),
+            _ => "".into(),
+        }
+    }
+
+    /// A change can't be urgent before it is known, so the most urgent sync decides.
+    fn lane(&self) -> Lane {
+        match self.kind {
+            StreamKind::Snapshot => Lane::Backfill,
+            StreamKind::Changes => {
+                let lanes = self.sources.iter().map(|source| source.lane);
+                lanes.min().unwrap_or_default()
+            }
         }
     }
 

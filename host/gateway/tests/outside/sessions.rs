@@ -149,6 +149,17 @@ async fn a_dead_grant_is_not_asked_again_until_it_is_mended() {
         bench.fetch(vec![get("/a")]).await[0].is_ok(),
         "new credentials are tried at once"
     );
+    let asked = vendor.seen().len();
+    bench
+        .gateway
+        .reload_credentials(client_credentials("other"))
+        .await;
+    assert!(bench.fetch(vec![get("/a")]).await[0].is_ok());
+    assert_eq!(
+        vendor.seen().len(),
+        asked + 1,
+        "the same credentials keep their token"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,42 @@
+//! Credentials that an operator has renewed while the host runs: they are read again when somebody lets an endpoint
+//! go on, so that a dead grant needs no restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_core::hold::Scope;
+
+use crate::assembly::auth_spec;
+use crate::config::meant::Config;
+use crate::config::{self};
+use crate::host::Reached;
+
+/// Reads the secrets of the endpoints that a scope takes in, and hands them to their gateways. One that can't be
+/// read any more leaves its endpoint with what it had.
+pub async fn renew(config: &Config, gateways: &BTreeMap<Arc<str>, Reached>, what: &Scope) {
+    let (mut credentials, problems) = config::credentials_anew(config);
+    for problem in problems {
+        tracing::warn!(key = problem.place.key, "{}", problem.message);
+    }
+    for (name, reached) in gateways {
+        if concerns(config, what, name)
+            && let Some(credentials) = credentials.remove(name)
+        {
+            let auth = auth_spec(credentials);
+            reached.gateway.reload_credentials(auth).await;
+        }
+    }
+}
+
+fn concerns(config: &Config, what: &Scope, endpoint: &str) -> bool {
+    match what {
+        Scope::All => true,
+        Scope::Endpoint(name) => *name == *endpoint,
+        Scope::Sync(name) => config.syncs.get(name.as_str()).is_some_and(|sync| {
+            let spec = &sync.spec;
+            [&spec.left, &spec.right]
+                .map(|side| &*side.endpoint)
+                .contains(&endpoint)
+        }),
+    }
+}
