@@ -4,6 +4,7 @@
 //! into its one queue entry, where later states replace earlier ones. Nothing is dropped while a write of the
 //! record is under way, since only its outcome tells what the states mean.
 
+use crate::lanes::Chosen;
 use crate::ledger::{Ledger, LedgerError};
 use crate::merge::is_echo;
 use crate::model::Model;
@@ -62,10 +63,11 @@ pub fn capture(
     ledger: &mut Ledger<'_>,
     model: &Model,
     mut observation: Observation<'_>,
-    lane: Lane,
+    lanes: impl Into<Chosen>,
     numbers: &mut dyn Numbers,
     standing: &dyn Fn(LinkId) -> Standing,
 ) -> Result<Captured, LedgerError> {
+    let lanes = lanes.into();
     let side = observation.side;
     let known_id = ledger.id(side, observation.id)?;
     if observation.kind == ChangeKind::Upsert && !fits(&observation.values) {
@@ -80,7 +82,7 @@ pub fn capture(
     }
     match known_id {
         Some(IdRef::Link(id)) => match ledger.link(id)? {
-            Some(link) => known(ledger, model, observation, lane, id, link, standing(id)),
+            Some(link) => known(ledger, model, observation, lanes, id, link, standing(id)),
             // An index entry without its link can't be: both change in one transaction.
             None => Ok(Captured::Passed),
         },
@@ -88,12 +90,12 @@ pub fn capture(
         Some(IdRef::Gone { .. }) => {
             // A late page, or a record that was brought back: its state now decides.
             let id = link_new(ledger, numbers, side, observation.id);
-            let mut entry = Entry::new(lane);
+            let mut entry = Entry::new(lanes.create);
             entry.unread[side] = true;
             ledger.put_entry(id, &entry);
             Ok(Captured::Queued(id))
         }
-        None => unknown(ledger, model, observation, lane, numbers, standing),
+        None => unknown(ledger, model, observation, lanes, numbers, standing),
     }
 }
 
@@ -116,7 +118,7 @@ fn unknown(
     ledger: &mut Ledger<'_>,
     model: &Model,
     observation: Observation<'_>,
-    lane: Lane,
+    lanes: Chosen,
     numbers: &mut dyn Numbers,
     standing: &dyn Fn(LinkId) -> Standing,
 ) -> Result<Captured, LedgerError> {
@@ -124,7 +126,7 @@ fn unknown(
     let other = side.other();
     let Some(key) = observation.key.filter(|key| !key.is_empty()) else {
         let id = link_new(ledger, numbers, side, observation.id);
-        return store(ledger, observation, lane, id, Standing::default());
+        return store(ledger, observation, lanes.create, id, Standing::default());
     };
     match ledger.id(other, key)? {
         Some(IdRef::Link(id)) => {
@@ -136,7 +138,7 @@ fn unknown(
                     .entry(id)?
                     .is_some_and(|entry| matches!(entry.pending[side], Some(Pending::Gone { .. })));
                 if !gone {
-                    return pair_twice(ledger, model, observation, lane, numbers);
+                    return pair_twice(ledger, model, observation, lanes.other, numbers);
                 }
                 // Born again by our own write, whose answer is still out.
                 ledger.put_id(
@@ -150,7 +152,7 @@ fn unknown(
             link.ids[side] = Some(observation.id.into());
             ledger.put_id(side, observation.id, IdRef::Link(id));
             ledger.put_link(id, &link);
-            known(ledger, model, observation, lane, id, link, standing(id))
+            known(ledger, model, observation, lanes, id, link, standing(id))
         }
         gone_or_unknown => {
             // The key names a record that we have not met. What it says must be seen before it is believed.
@@ -161,14 +163,14 @@ fn unknown(
                 link.ids[other] = Some(key.into());
                 ledger.put_id(other, key, IdRef::Link(id));
                 ledger.put_link(id, &link);
-                let captured = store(ledger, observation, lane, id, Standing::default())?;
+                let captured = store(ledger, observation, lanes.other, id, Standing::default())?;
                 if let Some(mut entry) = ledger.entry(id)? {
                     entry.unread[other] = true;
                     ledger.put_entry(id, &entry);
                 }
                 return Ok(captured);
             }
-            store(ledger, observation, lane, id, Standing::default())
+            store(ledger, observation, lanes.create, id, Standing::default())
         }
     }
 }
@@ -215,7 +217,7 @@ fn known(
     ledger: &mut Ledger<'_>,
     model: &Model,
     observation: Observation<'_>,
-    lane: Lane,
+    lanes: Chosen,
     id: LinkId,
     link: Link,
     standing: Standing,
@@ -224,6 +226,7 @@ fn known(
         return Ok(Captured::Echo);
     }
     let side = observation.side;
+    let lane = lanes.lane(link.ids[side.other()].is_none());
     let echo =
         observation.kind == ChangeKind::Upsert && is_echo(model, side, &link, &observation.values);
     if echo && !standing.in_flight {

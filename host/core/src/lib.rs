@@ -14,9 +14,11 @@
 //! - [`value`]: single values, and the fingerprints by which two are called equal
 //! - [`record`]: what is kept of each record
 //! - [`model`]: a sync's fields by number, and which hang together
+//! - [`lanes`]: in which lane a change waits
 //! - [`ledger`]: the records as one decision sees and changes them
 //! - [`capture`]: from what a source reports to what waits
 //! - [`queue`]: which records wait, and which are worked on
+//! - [`rounds`]: when a round of them may start
 //! - [`hold`]: what people hold back
 //! - [`merge`]: what a waiting record calls for
 //! - [`brake`]: the stop for a flood of deletes
@@ -28,6 +30,7 @@ pub mod batch;
 pub mod brake;
 pub mod capture;
 pub mod hold;
+pub mod lanes;
 pub mod ledger;
 pub mod manifest;
 pub mod merge;
@@ -37,6 +40,7 @@ pub mod plan;
 pub mod plugin;
 pub mod queue;
 pub mod record;
+pub mod rounds;
 pub mod settle;
 pub mod sync;
 pub mod time;

@@ -136,6 +136,15 @@ impl Model {
                 outputs,
             });
         }
+        for test in spec.lanes.iter().filter_map(|rule| rule.test.as_ref()) {
+            let has = |side: Side| schemas[side].iter().any(|field| field.name == test.field);
+            for side in Side::BOTH {
+                // One that neither side has is told as missing on the left.
+                if has(side) || (side == Side::Left && !has(Side::Right)) {
+                    number(side, &test.field);
+                }
+            }
+        }
         let mut keys = Sides::default();
         for side in Side::BOTH {
             if let Some(key) = &spec.side(side).key {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::LaneRule;
 use crate::pace::Lane;
 use crate::plugin::Direction;
 
@@ -118,6 +119,10 @@ pub struct SyncSpec {
     pub left: SideSpec,
     pub right: SideSpec,
     pub lane: Lane,
+    /// What is more or less urgent than the rest; the first that fits decides.
+    pub lanes: Vec<LaneRule>,
+    /// What it gets beside others of its lane: 2 is twice as much as 1.
+    pub weight: u32,
     pub conflict: ConflictPolicy,
     /// By left or right field name, where it differs from `conflict`.
     pub field_conflicts: BTreeMap<String, ConflictPolicy>,

@@ -239,6 +239,13 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         endpoints.insert(name, Arc::new(parts));
     }
     allowances::restore(&store, &reached)?;
+    for sync in config.syncs.values() {
+        let spec = &sync.spec;
+        for side in [&spec.left, &spec.right] {
+            let gateway = &reached[&side.endpoint].gateway;
+            gateway.account().weigh(&spec.name, spec.weight);
+        }
+    }
     let syncs: Vec<SyncParts> = config
         .syncs
         .values()

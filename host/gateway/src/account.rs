@@ -111,6 +111,11 @@ impl Account {
         });
     }
 
+    /// What a sync gets beside others of its lane, 1 unless said.
+    pub fn weigh(&self, sync: &Arc<str>, weight: u32) {
+        self.with(|line| line.pacer.weigh(sync, weight));
+    }
+
     /// Takes over an earlier run's counts. Call it before the first request, when all endpoints are there.
     pub fn restore(&self, counts: &[PoolCounts]) {
         let now = self.clock.now();

@@ -49,6 +49,8 @@ pub(crate) fn spec(key: Option<&str>, conflict: ConflictPolicy) -> SyncSpec {
         field_conflicts: BTreeMap::new(),
         brake: DeleteBrake::default(),
         initial: Initial::Both,
+        lanes: Vec::new(),
+        weight: 1,
         queue_max: 1_000,
     }
 }

@@ -7,8 +7,10 @@
 //! - [`plugins`]: the components, compiled and held to their limits, but not called
 //! - [`live`]: what the endpoints have
 //! - [`fields`]: whether a sync's fields, keys and rules fit both sides
+//! - [`lanes`]: whether its lane rules do
 
 pub mod fields;
+pub mod lanes;
 pub mod live;
 pub mod plugins;
 
@@ -56,6 +58,7 @@ pub async fn endpoints(
     for (name, sync) in &config.syncs {
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
         fields::check(sync, schemas(sync, &catalogs), rules, findings);
+        lanes::check(sync, schemas(sync, &catalogs), findings);
     }
     plan(config, reaches, &catalogs, &rules, findings).await
 }
@@ -161,11 +164,16 @@ fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) ->
         };
         for side in Side::BOTH {
             let spec = sync.spec.side(side);
-            let exists = live::schema(catalog, &spec.object).is_some();
-            if *spec.endpoint == *endpoint && exists {
+            if *spec.endpoint == *endpoint
+                && let Some(schema) = live::schema(catalog, &spec.object)
+            {
+                let mut fields = fields::synced(rules, side, spec.key.as_deref());
+                fields.extend(lanes::read(sync, side, schema));
+                fields.sort_unstable();
+                fields.dedup();
                 demands.push(Demand {
                     object: spec.object.to_string(),
-                    fields: fields::synced(rules, side, spec.key.as_deref()),
+                    fields,
                     captured: true,
                     written: true,
                 });

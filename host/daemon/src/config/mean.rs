@@ -25,6 +25,7 @@ const INTERVAL_MS_LEAST: u64 = 100;
 const QUEUE_MAX: u64 = 100_000;
 /// Streams ask for no fewer rows than this at once, so a smaller queue would never take any.
 const QUEUE_LEAST: u64 = 16;
+const WEIGHT_MAX: u64 = 100;
 const NAME_LENGTH_MAX: usize = 60;
 
 pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Config {
@@ -270,12 +271,23 @@ impl Meaning<'_> {
                 format!("a queue of {queue_max} takes no change; {QUEUE_LEAST} are the least"),
             );
         }
+        let weight = sync.weight.unwrap_or(1);
+        if !(1..=WEIGHT_MAX).contains(&weight) {
+            self.findings.error(
+                Code::OutOfRange,
+                &join(key, "weight"),
+                format!("a weight lies between 1 and {WEIGHT_MAX}"),
+            );
+        }
+        let weight = u32::try_from(weight).unwrap_or(1);
         Some(Sync {
             spec: SyncSpec {
                 name: name.into(),
                 left: left?,
                 right: right?,
                 lane: sync.lane.unwrap_or_default(),
+                lanes: super::lanes::mean(&sync.lanes, self.findings),
+                weight,
                 conflict: sync.conflict.unwrap_or_default(),
                 field_conflicts: sync.field_conflicts.clone(),
                 brake,

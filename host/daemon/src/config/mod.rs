@@ -3,12 +3,13 @@
 //! In reading order:
 //! - [`places`]: where every key stands
 //! - [`problem`]: what is wrong, with a stable code
-//! - `section`, `read`, `written`: the file as written
+//! - `section`, `read`, `lanes`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
 //! - `mean`, `origin`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
 
 pub mod against;
+mod lanes;
 mod mean;
 pub mod meant;
 mod origin;

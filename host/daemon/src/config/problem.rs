@@ -56,6 +56,8 @@ pub enum Code {
     /// A key that the endpoint can't upsert by.
     KeyField,
     FieldAccess,
+    /// A field whose values can't be compared so.
+    FieldType,
     /// A create would be refused for a field that no rule fills.
     RequiredField,
     /// The mapping refuses its own config.

@@ -2,12 +2,12 @@
 //! its problem is among the findings.
 
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::Lane;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 use toml::de::{DeTable, DeValue};
 
+use super::lanes::{self, LANES};
 use super::meant::LogFormat;
 use super::places::{Places, join};
 use super::problem::{Code, Findings};
@@ -33,11 +33,6 @@ const INITIALS: &[(&str, Initial)] = &[
     ("right", Initial::Right),
     ("both", Initial::Both),
     ("none", Initial::None),
-];
-const LANES: &[(&str, Lane)] = &[
-    ("critical", Lane::Critical),
-    ("normal", Lane::Normal),
-    ("backfill", Lane::Backfill),
 ];
 const ENGINES: &[(&str, EngineKind)] = &[("sled", EngineKind::Sled), ("redb", EngineKind::Redb)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -205,6 +200,8 @@ fn sync(section: &mut Section<'_, '_>) -> WrittenSync {
         left: section.section("left", side),
         right: section.section("right", side),
         lane: section.choice("lane", LANES),
+        lanes: section.sections_in_order("lanes", lanes::read),
+        weight: section.count("weight"),
         conflict: section.choice("conflict", CONFLICTS),
         field_conflicts: section.choices_by_name("field-conflicts", CONFLICTS),
         brake: section.section("brake", |brake| WrittenBrake {

@@ -102,6 +102,24 @@ impl<'a, 'i> Section<'a, 'i> {
         choice(&key, value, choices, self.findings)
     }
 
+    /// Any of a closed list.
+    pub(super) fn choices<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Vec<T> {
+        let Some((key, value)) = self.ask(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value else {
+            wrong_type(&key, "a list of texts", value, self.findings);
+            return Vec::new();
+        };
+        let items = items.iter().enumerate();
+        items
+            .filter_map(|(index, item)| {
+                let key = format!("{key}[{index}]");
+                choice(&key, item.get_ref(), choices, self.findings)
+            })
+            .collect()
+    }
+
     /// A closed list's value under names of the operator's choosing.
     pub(super) fn choices_by_name<T: Copy>(
         &mut self,
@@ -146,6 +164,28 @@ impl<'a, 'i> Section<'a, 'i> {
         self.each(name, |key, value, findings| {
             section(key, value, findings, &mut read)
         })
+    }
+
+    /// A list of tables of known keys, each with its number in its key.
+    pub(super) fn sections_in_order<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Section<'a, 'i>) -> T,
+    ) -> Vec<T> {
+        let Some((key, value)) = self.ask(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value else {
+            wrong_type(&key, "a list of tables", value, self.findings);
+            return Vec::new();
+        };
+        let items = items.iter().enumerate();
+        items
+            .filter_map(|(index, item)| {
+                let key = format!("{key}[{index}]");
+                section(&key, item.get_ref(), self.findings, &mut read)
+            })
+            .collect()
     }
 
     /// One table of known keys; `None` when the file does not have it.

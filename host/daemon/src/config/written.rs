@@ -8,6 +8,7 @@ use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 
+use super::lanes::WrittenLaneRule;
 use super::meant::LogFormat;
 use super::secret::SecretRef;
 
@@ -68,6 +69,8 @@ pub(super) struct WrittenSync {
     pub(super) left: Option<WrittenSide>,
     pub(super) right: Option<WrittenSide>,
     pub(super) lane: Option<Lane>,
+    pub(super) lanes: Vec<WrittenLaneRule>,
+    pub(super) weight: Option<u64>,
     pub(super) conflict: Option<ConflictPolicy>,
     pub(super) field_conflicts: BTreeMap<String, ConflictPolicy>,
     pub(super) brake: Option<WrittenBrake>,

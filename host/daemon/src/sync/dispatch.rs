@@ -2,17 +2,13 @@
 
 use futures::FutureExt;
 use tidegate_core::pace::Lane;
+use tidegate_core::rounds::{self, Ready, Start};
 use tidegate_core::sync::Side;
 use tidegate_gateway::Readiness;
 
 use super::engine::Engine;
 use super::pausing::Held;
 use super::round::Round;
-
-/// Rounds of one direction that may run at once.
-const ROUNDS_MAX: usize = 4;
-/// How long a change waits for company where calls cost: by lane.
-const HOLD_MS: [u64; 3] = [0, 50, 500];
 
 impl Engine {
     /// Starts every round that may start now. Returns when to look again.
@@ -57,21 +53,25 @@ impl Engine {
     fn startable(&self, index: usize, source: Side, now_ms: u64) -> Option<Result<Lane, u64>> {
         let sync = &self.syncs[index];
         let lane = sync.queue.urgent(source)?;
-        if sync.rounds[source] >= ROUNDS_MAX {
-            return None;
-        }
+        let (rows, since_ms) = sync.queue.ready(source, lane)?;
         let target = source.other();
+        let endpoint = &sync.running.endpoints[target];
+        let costs = !endpoint.plugin.manifest().pools.is_empty();
+        let ready = Ready {
+            lane,
+            rows,
+            since_ms,
+        };
+        let full = costs.then(|| sync.round_rows(target));
+        match rounds::start(&ready, sync.rounds[source], full, now_ms) {
+            Start::Now => {}
+            Start::At(at_ms) => return Some(Err(at_ms)),
+            Start::AfterOther => return None,
+        }
         if let Some(halt) = &sync.halted[target]
             && halt.until_ms > now_ms
         {
             return Some(Err(halt.until_ms));
-        }
-        let endpoint = &sync.running.endpoints[target];
-        let (ready, since_ms) = sync.queue.ready(source, lane)?;
-        let costs = !endpoint.plugin.manifest().pools.is_empty();
-        let hold_ms = since_ms + HOLD_MS[lane as usize];
-        if costs && ready < sync.round_rows(target) && hold_ms > now_ms {
-            return Some(Err(hold_ms));
         }
         match endpoint.gateway.readiness(lane, 1) {
             Readiness::Now => Some(Ok(lane)),

@@ -2,6 +2,7 @@
 
 use tidegate_core::batch::Cell;
 use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
+use tidegate_core::lanes::Lanes;
 use tidegate_core::ledger::{Changes, Ledger, encode};
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
@@ -95,10 +96,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let side = source.side;
         let model = self.syncs[source.sync].running.model.clone();
-        let lane = match self.streams[stream].kind {
-            StreamKind::Snapshot => Lane::Backfill,
-            StreamKind::Changes => model.spec.lane,
-        };
+        let changes = self.streams[stream].kind == StreamKind::Changes;
+        let lanes = Lanes::new(model.spec.lane, &model.spec.lanes, &set.batch, now_us);
         let columns: Vec<_> = model
             .columns(side, &set.batch)
             .into_iter()
@@ -158,6 +157,10 @@ impl Engine {
                         Cell::Text(text) | Cell::Decimal(text) => Some(text),
                         _ => None,
                     }),
+                };
+                let lane = match changes {
+                    true => lanes.of(kind, row),
+                    false => Lane::Backfill.into(),
                 };
                 captured.push(capture(
                     &mut ledger,

@@ -1,0 +1,116 @@
+//! A critical change overtakes a backfill that has all of its rounds out, though the vendor answers none of them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tidegate::status::{Status, SyncState, SyncStatus};
+use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
+use tidegate_tests::{built, host::Host, things};
+
+/// The rule reads a field that no rule of the mapping does.
+const CONFIG: &str = r#"
+[plugins.sqlite]
+file = "{plugins}/sqlite.wasm"
+[plugins.salesforce]
+file = "{plugins}/salesforce.wasm"
+[plugins.field-map]
+file = "{plugins}/field-map.wasm"
+
+[endpoints.db]
+plugin = "sqlite"
+origins = { main = "sqlite:deals.db" }
+[endpoints.crm]
+plugin = "salesforce"
+origins = { main = "{url}" }
+[endpoints.crm.auth]
+scheme = "oauth2-client-credentials"
+client-id = { file = "client-id" }
+client-secret = { file = "client-secret" }
+
+[syncs.deals]
+lane = "backfill"
+initial = "none"
+left = { endpoint = "db", object = "deals" }
+right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
+[[syncs.deals.lanes]]
+lane = "critical"
+operations = ["create", "update"]
+field = "amount"
+above = 50000
+[syncs.deals.mapping]
+plugin = "field-map"
+[syncs.deals.mapping.config]
+rules = [{ left = "name", right = "LastName" }]
+"#;
+
+/// More than the rounds of a backfill carry together.
+const ROWS: u64 = 3_000;
+const SLOW_MS: u64 = 3_600_000;
+/// Less than a request may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn contacts(org: &Handle, name: &str) -> usize {
+    let records = org.records("Contact");
+    let names = records
+        .iter()
+        .filter_map(|record| record["LastName"].as_str());
+    names.filter(|known| known.starts_with(name)).count()
+}
+
+fn deals(status: &Status, as_wanted: impl Fn(&SyncStatus) -> bool) -> Vec<String> {
+    let wrong = status.syncs.iter().filter(|sync| !as_wanted(sync));
+    wrong.map(|sync| format!("{sync:?}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_change_overtakes_a_backfill() -> Result<()> {
+    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
+    let org = Simulator::start(Options {
+        slow_ms: SLOW_MS,
+        ..Options::default()
+    })
+    .await?;
+    let config = CONFIG
+        .replace("{plugins}", &plugins.display().to_string())
+        .replace("{url}", org.base_url());
+    let mut host = Host::new(&config)?;
+    host.give_credentials(&Credentials::default())?;
+    let database = things::database(&host, "deals.db")?;
+    database.execute_batch(
+        "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",
+    )?;
+    host.start()?;
+    let runs = |sync: &SyncStatus| sync.state == SyncState::Running;
+    host.until(PATIENCE, |status| Ok(deals(status, runs)))
+        .await?;
+
+    // From now on the vendor answers no call.
+    org.set_fault(Fault::Slow, When::Rate(1.0));
+    database.execute_batch(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+         INSERT INTO deals (name, amount) SELECT 'Small ' || i, i FROM n"
+    ))?;
+    let blocked = |sync: &SyncStatus| {
+        sync.captured == ROWS && sync.in_flight > 0 && sync.waiting > 0 && sync.written == 0
+    };
+    host.until(PATIENCE, |status| Ok(deals(status, blocked)))
+        .await?;
+
+    // It would answer another one.
+    org.set_fault(Fault::Slow, When::Rate(0.0));
+    database.execute_batch("INSERT INTO deals (name, amount) VALUES ('Large', 50001)")?;
+    let status = host
+        .until(PATIENCE, |status| {
+            Ok(deals(status, |sync| sync.written > 0))
+        })
+        .await?;
+    ensure!(contacts(&org, "Large") == 1, "{status:?}");
+    ensure!(contacts(&org, "Small") == 0, "the backfill was first");
+
+    org.advance_ms(SLOW_MS);
+    let done = |sync: &SyncStatus| sync.written == ROWS + 1 && sync.waiting + sync.in_flight == 0;
+    host.until(PATIENCE, |status| Ok(deals(status, done)))
+        .await?;
+    ensure!(contacts(&org, "Small") as u64 == ROWS);
+    host.stop().await
+}
