@@ -3,6 +3,7 @@
 //! | name | what |
 //! |---|---|
 //! | `lock` | locked by the owner while a store is open; holds its process id |
+//! | `creating` | from before the engine's first file until after the marker: nothing was ever acknowledged |
 //! | `store.json` | the marker, written last at creation: format and engine |
 //! | `sled/`, `redb/` | the engine's own files |
 //! | `damaged-N/` | copies of an engine's files, made before anything in a damaged store was touched |
@@ -23,6 +24,7 @@ pub(crate) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
 const MARKER: &str = "store.json";
+const CREATING: &str = "creating";
 const MARKER_DRAFT: &str = "store.json.draft";
 
 /// An engine may hold its lock a moment longer than its last handle lives, so a lock is asked for this often.
@@ -97,6 +99,37 @@ pub(crate) fn read_marker(folder: &Path) -> io::Result<Option<Marker>> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
+/// Why a creation can't begin.
+pub(crate) enum BeginError {
+    /// These engine files belong to a store that was finished, and has lost its marker.
+    Finished(PathBuf),
+    Io(io::Error),
+}
+
+impl From<io::Error> for BeginError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Begins a creation, and says so on the disk before the engine writes anything. What an earlier creation left behind
+/// is moved out of the way, rather than deleted: somebody may want to look at it.
+pub(crate) fn begin_creation(folder: &Path) -> Result<(), BeginError> {
+    let creating = folder.join(CREATING);
+    let begun = creating.exists();
+    for kind in EngineKind::ALL {
+        let engine = folder.join(kind.name());
+        if engine.exists() {
+            if !begun {
+                return Err(BeginError::Finished(engine));
+            }
+            fs::rename(&engine, unused_name(folder, "unfinished"))?;
+        }
+    }
+    File::create(&creating)?.sync_all()?;
+    Ok(sync_folder(folder)?)
+}
+
 /// Declares the folder finished. Everything else in it is durable before, and the marker is on return.
 pub(crate) fn write_marker(folder: &Path, marker: Marker) -> io::Result<()> {
     let draft = folder.join(MARKER_DRAFT);
@@ -106,7 +139,9 @@ pub(crate) fn write_marker(folder: &Path, marker: Marker) -> io::Result<()> {
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&draft, folder.join(MARKER))?;
-    sync_folder(folder)
+    sync_folder(folder)?;
+    // With the marker there it means nothing any more, and should it come back, it still does not.
+    fs::remove_file(folder.join(CREATING))
 }
 
 /// Anything in the folder that no store puts there.
@@ -114,7 +149,7 @@ pub(crate) fn foreign_entry(folder: &Path) -> io::Result<Option<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let ours = [LOCK, MARKER, MARKER_DRAFT].contains(&name.as_ref())
+        let ours = [LOCK, CREATING, MARKER, MARKER_DRAFT].contains(&name.as_ref())
             || EngineKind::ALL.iter().any(|kind| kind.name() == name)
             || name.starts_with("damaged-")
             || name.starts_with("unfinished-");
@@ -123,17 +158,6 @@ pub(crate) fn foreign_entry(folder: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// Moves what a creation left behind out of the way, rather than deleting what somebody may want to look at.
-pub(crate) fn set_unfinished_aside(folder: &Path) -> io::Result<()> {
-    for kind in EngineKind::ALL {
-        let engine = folder.join(kind.name());
-        if engine.exists() {
-            fs::rename(&engine, unused_name(folder, "unfinished"))?;
-        }
-    }
-    Ok(())
 }
 
 /// Copies an engine's files to `damaged-N` beside it, and returns that folder.

@@ -1,7 +1,8 @@
 //! How a store is born, opened, and refused.
 //!
-//! Birth: lock, engine files, a note in the engine, flush, fsync of the files and of every folder up to the
-//! root, and last the marker. A folder without its marker never acknowledged anything, so it is begun anew.
+//! Birth: lock, a file that says so, engine files, a note in the engine, flush, fsync of the files and of every
+//! folder up to the root, and last the marker. A creation that was broken off never acknowledged anything, so it is
+//! begun anew; engine files that no creation accounts for are somebody's data, and are refused.
 
 use std::error::Error;
 use std::fs;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::engine::{Applied, Commit, Engine, EngineError, EngineKind};
 use crate::envelope::{self, Kind};
 use crate::failure::is_full;
-use crate::folder::{self, ClaimError, FORMAT, Marker, Owner};
+use crate::folder::{self, BeginError, ClaimError, FORMAT, Marker, Owner};
 use crate::layout;
 use crate::redb::Redb;
 use crate::sled::Sled;
@@ -63,6 +64,11 @@ pub enum OpenError {
         found: EngineKind,
         asked: EngineKind,
     },
+    #[error(
+        "the store in {folder} has lost its store.json, and may hold data in {files}; restore that file from a copy of the folder, or move the folder away to begin anew",
+        files = .files.display()
+    )]
+    MarkerLost { folder: PathBuf, files: PathBuf },
     #[error("{folder} holds {entry}, which is not part of a store; choose an empty folder", entry = .entry.display())]
     NotAStore { folder: PathBuf, entry: PathBuf },
     #[error("the disk under {folder} is full; free some space and try again")]
@@ -84,6 +90,7 @@ impl OpenError {
             Self::Damaged { .. } => "store-damaged",
             Self::NewerFormat { .. } => "store-newer-format",
             Self::OtherEngine { .. } => "store-other-engine",
+            Self::MarkerLost { .. } => "store-marker-lost",
             Self::NotAStore { .. } => "store-not-a-store",
             Self::Full { .. } => "store-full",
             Self::Io { .. } => "store-io",
@@ -277,7 +284,13 @@ pub(crate) fn create<E: From<OpenError>>(
     fill: impl FnOnce(&Arc<dyn Engine>) -> Result<(), E>,
 ) -> Result<Arc<dyn Engine>, E> {
     let io = |error| OpenError::io(folder, error);
-    folder::set_unfinished_aside(folder).map_err(io)?;
+    folder::begin_creation(folder).map_err(|error| match error {
+        BeginError::Finished(files) => OpenError::MarkerLost {
+            folder: folder.to_owned(),
+            files,
+        },
+        BeginError::Io(error) => io(error),
+    })?;
     let files = folder.join(options.engine.name());
     let failed = |error: EngineOpenError| OpenError::engine(folder, error);
     let engine: Result<Arc<dyn Engine>, _> = match options.engine {

@@ -10,6 +10,7 @@
 //! | values in parts of at most 4 KiB | `no_size_within_the_bounds_makes_sled_use_blobs` |
 //! | keys of at most 1 KiB, batches of at most 1 MiB | conformance: `sizes_have_bounds_that_are_named` |
 //! | birth: flush, then fsync of files, folder and parents, marker last | cuts (four in ten begin anew), `a_folder_without_its_marker_is_begun_anew` |
+//! | a file that says a birth is under way | `a_finished_store_that_lost_its_marker_is_refused`, cuts |
 //! | a note in the engine | `the_note_of_birth_is_missed_when_the_engine_lost_it` |
 //! | one tree | `everything_lies_in_one_tree`, conformance: `a_reader_never_sees_half_a_batch` |
 //! | the first error ends the store, an fsync is never retried | faults (`CRASH_FAIL_SYNC`, `CRASH_FULL_AFTER`) |
@@ -192,6 +193,23 @@ fn a_store_without_its_data_is_damaged_not_new() {
     }
 }
 
+/// Beginning anew would double every record that the store knows.
+#[test]
+fn a_finished_store_that_lost_its_marker_is_refused() {
+    for engine in EngineKind::ALL {
+        let (_root, folder) = scratch();
+        filled(&folder, engine);
+        let marker = fs::read(folder.join("store.json")).expect("a marker");
+        fs::remove_file(folder.join("store.json")).expect("removed");
+        for attempt in ["first", "second"] {
+            let error = refused(&folder, engine);
+            assert_eq!(error.code(), "store-marker-lost", "{engine}, {attempt}");
+        }
+        fs::write(folder.join("store.json"), marker).expect("restored");
+        assert_ne!(open(&folder, engine).stats().expect("stats").records, 0);
+    }
+}
+
 /// A creation that did not reach its marker acknowledged nothing, and is begun anew with its leftovers kept.
 #[test]
 fn a_folder_without_its_marker_is_begun_anew() {
@@ -199,6 +217,7 @@ fn a_folder_without_its_marker_is_begun_anew() {
         let (_root, folder) = scratch();
         filled(&folder, engine);
         fs::remove_file(folder.join("store.json")).expect("removed");
+        fs::write(folder.join("creating"), "").expect("written");
         fs::write(folder.join("store.json.draft"), "{\"form").expect("written");
         let store = open(&folder, engine);
         assert_eq!(store.stats().expect("stats").records, 0, "{engine}");
@@ -208,6 +227,7 @@ fn a_folder_without_its_marker_is_begun_anew() {
         let (_root, folder) = scratch();
         fs::create_dir_all(folder.join(engine.name())).expect("a folder");
         fs::write(folder.join(engine.name()).join("db"), [0; 100]).expect("written");
+        fs::write(folder.join("creating"), "").expect("written");
         assert_eq!(
             open(&folder, engine).stats().expect("stats").records,
             0,
