@@ -1,10 +1,14 @@
 //! `tidegate sim …`: a simulator as a process of its own.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+use crate::clock::ClockMode;
+use crate::meters::{self, Failing, Failure, Neighbour, Span, Vendor};
 use crate::salesforce::{Credentials, Fault, Options, Simulator, When};
 
 /// Vendors that can be simulated.
@@ -12,6 +16,131 @@ use crate::salesforce::{Credentials, Fault, Options, Simulator, When};
 pub enum Command {
     /// A Salesforce org on 127.0.0.1; its base URL is the first line printed
     Salesforce(SalesforceArguments),
+    /// Salesforce's limits alone: every call is answered, nothing is stored
+    SalesforceMeters(MetersArguments),
+    /// HubSpot's limits: every call is answered, nothing is stored
+    Hubspot(MetersArguments),
+    /// Dataverse's limits: every call is answered, nothing is stored
+    Dataverse(MetersArguments),
+    /// Pipedrive's limits: every call is answered, nothing is stored
+    Pipedrive(MetersArguments),
+    /// Zoho CRM's limits: every call is answered, nothing is stored
+    Zoho(MetersArguments),
+}
+
+/// How a vendor's meters are set up; durations are of simulated time.
+#[derive(Debug, Args)]
+pub struct MetersArguments {
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Decides every random draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Simulated seconds in one of the machine's
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    speed: u32,
+    /// How far the vendor's clock is ahead of the machine's, or behind it
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    skew: i64,
+    /// Another limit than the vendor's usual one, from the start or so many milliseconds later; an unknown meter lists
+    /// what there is
+    #[arg(long = "limit", value_name = "METER=UNITS[@MS]", value_parser = limit)]
+    limits: Vec<(String, u64, Option<u64>)>,
+    /// The way of a request, and of its answer: the least, and what chance adds
+    #[arg(long, value_name = "MS+MS", default_value = "0+0", value_parser = span)]
+    way: Span,
+    /// How long a call is at work: the least, and what chance adds [default: what is usual for the vendor]
+    #[arg(long, value_name = "MS+MS", value_parser = span)]
+    latency: Option<Span>,
+    /// Others take so much of what the first meter counts, drawn anew for each of its windows
+    #[arg(long, value_name = "PERCENT-PERCENT", value_parser = percent)]
+    neighbour: Option<RangeInclusive<u64>>,
+    /// So many of the answers fail, for a time from the start on: error, html, reset or silence
+    #[arg(long, value_name = "PERCENT@MS[:HOW]", value_parser = failing)]
+    failing: Option<Failing>,
+    /// Accept these credentials only, each as its header has it
+    #[arg(long = "credential", value_name = "TEXT")]
+    credentials: Vec<String>,
+}
+
+impl MetersArguments {
+    fn options(self, vendor: Vendor) -> meters::Options {
+        let (later, limits): (Vec<_>, Vec<_>) =
+            self.limits.into_iter().partition(|(.., at)| at.is_some());
+        meters::Options {
+            port: self.port,
+            seed: self.seed,
+            clock: ClockMode::Fast { speed: self.speed },
+            skew_ms: self.skew,
+            limits: limits
+                .into_iter()
+                .map(|(name, units, _)| (name, units))
+                .collect(),
+            later: later
+                .into_iter()
+                .map(|(name, units, at)| (at.unwrap_or_default(), name, units))
+                .collect(),
+            way: self.way,
+            takes: self.latency,
+            neighbour: self.neighbour.map(|permille| Neighbour {
+                permille,
+                stretch_ms: None,
+            }),
+            failing: self.failing,
+            credentials: self.credentials,
+            ..meters::Options::new(vendor)
+        }
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("{text:?} is no whole number"))
+}
+
+fn limit(text: &str) -> Result<(String, u64, Option<u64>), String> {
+    let (name, rest) = text.split_once('=').ok_or("write METER=UNITS")?;
+    let (units, at) = match rest.split_once('@') {
+        Some((units, at)) => (units, Some(number(at)?)),
+        None => (rest, None),
+    };
+    Ok((name.to_owned(), number(units)?, at))
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    let (least, chance) = text.split_once('+').unwrap_or((text, "0"));
+    Ok(Span::new(number(least)?, number(chance)?))
+}
+
+/// Thousandths from percents.
+fn percent(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (least, most) = text.split_once('-').unwrap_or((text, text));
+    let (least, most): (u64, u64) = (number(least)?, number(most)?);
+    if least > most || most > 100 {
+        return Err("write two percents, as in 0-80".to_owned());
+    }
+    Ok(least * 10..=most * 10)
+}
+
+fn failing(text: &str) -> Result<Failing, String> {
+    let (text, how) = text
+        .split_once(':')
+        .unwrap_or((text, Failure::Error.name()));
+    let (share, for_ms) = text.split_once('@').ok_or("write PERCENT@MS")?;
+    let mut ways = Failure::ALL.into_iter();
+    let how = ways.find(|known| known.name() == how);
+    Ok(Failing {
+        permille: *percent(share)?.end(),
+        for_ms: number(for_ms)?,
+        how: how.ok_or("answers fail as error, html, reset or silence")?,
+    })
 }
 
 /// How the simulated org is set up.
@@ -107,14 +236,24 @@ fn fault(text: &str) -> Result<(Fault, When), String> {
     reason = "the address on standard output is how a parent process finds the simulator"
 )]
 pub async fn run(command: Command) -> Result<()> {
-    let Command::Salesforce(arguments) = command;
-    let options = arguments.options();
-    let simulator = Simulator::start(options)
-        .await
-        .context("the Salesforce simulator did not start")?;
+    let arguments = match command {
+        Command::Salesforce(arguments) => {
+            let started = Simulator::start(arguments.options()).await;
+            let simulator = started.context("the Salesforce simulator did not start")?;
+            println!("{}", simulator.base_url());
+            return ended().await;
+        }
+        Command::SalesforceMeters(arguments) => arguments.options(Vendor::Salesforce),
+        Command::Hubspot(arguments) => arguments.options(Vendor::HubSpot),
+        Command::Dataverse(arguments) => arguments.options(Vendor::Dataverse),
+        Command::Pipedrive(arguments) => arguments.options(Vendor::Pipedrive),
+        Command::Zoho(arguments) => arguments.options(Vendor::Zoho),
+    };
+    let vendor = arguments.vendor;
+    let started = meters::Simulator::start(arguments).await;
+    let simulator = started.with_context(|| format!("the meters of {vendor} did not start"))?;
     println!("{}", simulator.base_url());
-    ended().await?;
-    Ok(())
+    ended().await
 }
 
 async fn ended() -> Result<()> {

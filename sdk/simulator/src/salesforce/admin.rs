@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError};
-use super::clock::Clock;
 use super::faults::{Fault, When};
 use super::id::Id;
 use super::moment;
@@ -11,6 +10,7 @@ use super::org::Org;
 use super::schema::Kind;
 use super::table::Table;
 use super::transaction::{Began, Transaction};
+use crate::clock::Clock;
 
 /// Why an administrator's request was not done.
 #[derive(Debug, thiserror::Error)]

@@ -1,59 +1,9 @@
-//! What goes back to a client: a body with its status, or an error in Salesforce's shape.
+//! What goes back to a client where something went wrong, in Salesforce's shape.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::moment;
-
-/// An answer before it meets the wire.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Body,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum Body {
-    Empty,
-    Json(Value),
-    Text(&'static str, String),
-}
-
-impl Answer {
-    pub(crate) fn json(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Json(body),
-        }
-    }
-
-    pub(crate) fn text(status: u16, media_type: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Text(media_type, text.into()),
-        }
-    }
-
-    pub(crate) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Empty,
-        }
-    }
-
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub(crate) fn dated(self, now_ms: u64) -> Self {
-        self.with("date", moment::http_date(now_ms))
-    }
-}
+pub(crate) use crate::answer::{Answer, Body};
 
 /// An error of the whole call: an HTTP status and an array of one.
 #[derive(Debug, Clone)]

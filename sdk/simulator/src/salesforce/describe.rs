@@ -7,6 +7,7 @@ use super::call::Call;
 use super::moment;
 use super::org::Org;
 use super::schema::{Field, Kind, Object, Source};
+use crate::answer::http_date;
 
 pub(crate) fn resources(call: &Call) -> Answer {
     let base = format!("/services/data/{}", call.version);
@@ -62,7 +63,7 @@ pub(crate) fn describe(org: &Org, call: &Call, object: &str) -> Result<Answer, A
     );
     body.insert("recordTypeInfos".to_owned(), json!([]));
     let changed_ms = u64::try_from(org.described_ms).unwrap_or(0);
-    Ok(Answer::json(200, Value::Object(body)).with("last-modified", moment::http_date(changed_ms)))
+    Ok(Answer::json(200, Value::Object(body)).with("last-modified", http_date(changed_ms)))
 }
 
 fn of_object(object: &Object, call: &Call) -> Map<String, Value> {

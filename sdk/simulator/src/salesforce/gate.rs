@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::{Answer, ApiError};
 use super::call::Call;
-use super::clock::Clock;
 use super::composite;
 use super::faults::Fault;
 use super::id::Id;
@@ -13,6 +12,7 @@ use super::locks;
 use super::org::Org;
 use super::route::{self, Target};
 use super::transaction::Began;
+use crate::clock::Clock;
 
 /// What every connection shares.
 #[derive(Debug)]

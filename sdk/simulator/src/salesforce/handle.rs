@@ -9,14 +9,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::admin;
-use super::clock::Clock;
 use super::faults::{Fault, When};
 use super::gate::Shared;
 use super::journal::Entry;
 use super::options::Options;
 use super::org::{Org, StartError};
 use super::serve::serve;
-use super::wire::{Scissors, Wires};
+use crate::clock::Clock;
+use crate::wire::{self, Wires};
 
 /// A Salesforce org that lives in this process and answers on loopback.
 #[derive(Debug)]
@@ -45,25 +45,9 @@ impl Simulator {
         let router = Router::new()
             .fallback(serve)
             .with_state(Arc::clone(&shared));
-        let (running, ended) = oneshot::channel::<()>();
-        let server = axum::serve(
-            Wires(listener),
-            router.into_make_service_with_connect_info::<Scissors>(),
-        )
-        .with_graceful_shutdown(async move {
-            // The sender is only ever dropped, which is the signal.
-            if ended.await.is_ok() {
-                tracing::debug!("the simulator was told to end");
-            }
-        });
-        tokio::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the simulator stopped listening");
-            }
-        });
         Ok(Handle {
             shared,
-            _running: running,
+            _running: wire::spawn(Wires(listener), router),
         })
     }
 }

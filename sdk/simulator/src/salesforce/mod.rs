@@ -8,7 +8,7 @@
 //! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
 //! (what a value is); `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
 //! change); `soql`, `cursors` (how they are found); `call`, `route`, then the answering rooms; `login`,
-//! `sessions`, `ledger`, `faults`, `gate`, `clock`, `wire`, `serve`, `admin`, `handle`.
+//! `sessions`, `ledger`, `faults`, `gate`, `serve`, `admin`, `handle`.
 //!
 //! Absent: a disk (everything is in memory, but for the journal's file), Bulk API, push, Apex, sharing rules.
 
@@ -16,7 +16,6 @@ mod admin;
 mod answer;
 mod call;
 mod cell;
-mod clock;
 mod collections;
 mod composite;
 mod cursors;
@@ -45,9 +44,8 @@ mod soql;
 mod standard;
 mod table;
 mod transaction;
-mod wire;
 
-pub use clock::ClockMode;
+pub use crate::clock::ClockMode;
 pub use faults::{Fault, FaultError, When};
 pub use handle::{Handle, Simulator};
 pub use journal::Entry;

@@ -13,13 +13,6 @@ pub(crate) fn written(ms: i64) -> String {
     )
 }
 
-/// As in a `Date` header.
-pub(crate) fn http_date(ms: u64) -> String {
-    timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
-        .strftime("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string()
-}
-
 /// Milliseconds since 1970 of an ISO 8601 time with its offset, finer digits cut off.
 pub(crate) fn read(text: &str) -> Option<i64> {
     let text = text.trim();

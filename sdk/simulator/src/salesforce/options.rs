@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::clock::ClockMode;
 use super::faults::{Fault, When};
 use super::sessions::Credentials;
+use crate::clock::ClockMode;
 
 /// Everything that can be chosen before the start; each number is a vendor's figure and may be moved.
 #[derive(Debug, Clone)]

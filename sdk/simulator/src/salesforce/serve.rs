@@ -1,23 +1,20 @@
 //! HTTP on loopback: requests in, answers out, cut short where a fault says so.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
-use axum::body::{Body as HttpBody, Bytes, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use futures::{StreamExt, stream};
 
 use super::admin;
-use super::answer::{Answer, ApiError, Body};
+use super::answer::{Answer, ApiError};
 use super::call::Call;
 use super::gate::{self, Fate, Shared};
 use super::login::{self, Asking};
 use super::route;
-use super::wire::Scissors;
+use crate::wire::Scissors;
 
 const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
 /// The request line and the headers together.
@@ -42,7 +39,7 @@ pub(crate) async fn serve(
         Fate::Reset => scissors.reset(),
         Fate::Delivered | Fate::Truncated => {}
     }
-    response(answer, fate == Fate::Truncated)
+    answer.response(fate == Fate::Truncated)
 }
 
 async fn answer(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fate) {
@@ -142,47 +139,4 @@ fn check_size(head: &Parts) -> Result<(), ApiError> {
         ));
     }
     Ok(())
-}
-
-fn response(answer: Answer, truncated: bool) -> Response {
-    let (media_type, bytes) = match answer.body {
-        Body::Empty => (None, Vec::new()),
-        Body::Json(body) => (
-            Some("application/json;charset=UTF-8"),
-            body.to_string().into_bytes(),
-        ),
-        Body::Text(media_type, text) => (Some(media_type), text.into_bytes()),
-    };
-    let length = bytes.len();
-    let body = if truncated && length > 1 {
-        short(bytes, length / 2)
-    } else {
-        HttpBody::from(bytes)
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    if let Some(media_type) = media_type {
-        headers.insert("content-type", HeaderValue::from_static(media_type));
-        headers.insert("content-length", HeaderValue::from(length));
-    }
-    for (name, value) in answer.headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    response
-}
-
-/// A body that fails after so many bytes, when the content-length has promised more.
-fn short(mut bytes: Vec<u8>, length: usize) -> HttpBody {
-    bytes.truncate(length);
-    let end = async {
-        // What came before is only sent once the body makes the connection wait.
-        tokio::task::yield_now().await;
-        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-    };
-    let parts = stream::iter([Ok(bytes)]).chain(stream::once(end));
-    HttpBody::from_stream(parts)
 }

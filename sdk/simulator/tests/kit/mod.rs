@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
+use tidegate_simulator::meters;
 use tidegate_simulator::salesforce::{ClockMode, Handle, Options, Simulator};
 use tokio::runtime::Runtime;
 
@@ -73,6 +74,33 @@ impl Org {
         Client {
             address: address.to_owned(),
             token: None,
+        }
+    }
+}
+
+/// A vendor's meters whose clock stands still, in a runtime of their own.
+pub(crate) struct Site {
+    pub(crate) meters: meters::Handle,
+    _runtime: Runtime,
+}
+
+impl Site {
+    pub(crate) fn start(options: meters::Options) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let meters = runtime
+            .block_on(meters::Simulator::start(options))
+            .expect("meters");
+        Self {
+            meters,
+            _runtime: runtime,
+        }
+    }
+
+    pub(crate) fn client(&self, token: &str) -> Client {
+        let address = self.meters.base_url().trim_start_matches("http://");
+        Client {
+            address: address.to_owned(),
+            token: Some(token.to_owned()),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const WHOLE: u8 = 0;
 const CLOSED: u8 = 1;
@@ -34,6 +36,27 @@ impl Connected<IncomingStream<'_, Wires>> for Scissors {
     fn connect_info(stream: IncomingStream<'_, Wires>) -> Self {
         stream.io().scissors.clone()
     }
+}
+
+/// Serves in the background until what it returns is dropped.
+pub(crate) fn spawn(wires: Wires, router: Router) -> oneshot::Sender<()> {
+    let (running, ended) = oneshot::channel::<()>();
+    let server = axum::serve(
+        wires,
+        router.into_make_service_with_connect_info::<Scissors>(),
+    )
+    .with_graceful_shutdown(async move {
+        // The sender is only ever dropped, which is the signal.
+        if ended.await.is_ok() {
+            tracing::debug!("the simulator was told to end");
+        }
+    });
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the simulator stopped listening");
+        }
+    });
+    running
 }
 
 #[derive(Debug)]
