@@ -6,13 +6,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::Connection;
+use tidegate::alerts::signature;
 use tidegate::control::Answer;
 use tidegate::status::{Command, Done, Resumed, Status, SyncState, SyncStatus};
 use tidegate_core::hold::Scope;
+use tidegate_gateway::Secret;
 use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
-use tidegate_tests::{built, host::Host, things};
+use tidegate_tests::{built, hook::Hook, host::Host, things};
 
 const CONFIG: &str = r#"
+[alerts]
+url = "{hook}"
+secret = { file = "hook-secret" }
+
 [plugins.sqlite]
 file = "{plugins}/sqlite.wasm"
 [plugins.salesforce]
@@ -41,6 +47,7 @@ plugin = "field-map"
 rules = [{ left = "name", right = "LastName" }]
 "#;
 
+const SECRET: &str = "a secret of sixteen bytes";
 const ROWS: u64 = 20;
 /// Less than a stopped sync is left alone, and much less than a dead grant is.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -91,6 +98,31 @@ fn held(status: &Status, waiting: u64) -> Result<Vec<String>> {
     Ok(unless(as_wanted, sync))
 }
 
+/// The stop, its cause, and the end of both, each once and signed.
+fn told(hook: &Hook) -> Result<()> {
+    let mut events = Vec::new();
+    for message in hook.received() {
+        let signed = message.signature.split_once(",v1=");
+        let (at, _) = signed.context("a signature")?;
+        let at_s = at.trim_start_matches("t=").parse()?;
+        let signature = signature::sign(&Secret::new(SECRET), at_s, &message.body);
+        ensure!(signature == message.signature, "{message:?}");
+        let body = message.json();
+        ensure!(body["id"].is_string() && body["at"].is_string(), "{body}");
+        events.push((
+            body["event"].as_str().unwrap_or_default().to_owned(),
+            body["over"] == true,
+            body["code"].as_str().unwrap_or_default().to_owned(),
+        ));
+    }
+    events.sort();
+    let expected = ["credential-revoked", "sync-stopped"].map(|event| {
+        [false, true].map(|over| (event.to_owned(), over, "invalid_client".to_owned()))
+    });
+    ensure!(events == expected.concat(), "{events:?}");
+    Ok(())
+}
+
 fn even(database: &Connection, org: &Handle) -> Result<Vec<String>> {
     let mut rows = database.prepare("SELECT name FROM people")?;
     let left = rows
@@ -119,9 +151,11 @@ fn add(database: &Connection, name: &str, count: u64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
     let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
+    let hook = Hook::start(&[]).await?;
     let org = Simulator::start(Options::default()).await?;
     let config = CONFIG
         .replace("{plugins}", &plugins.display().to_string())
+        .replace("{hook}", &hook.url)
         .replace("{url}", org.base_url());
     let mut host = Host::new(&config)?;
     let database = things::database(&host, "things.db")?;
@@ -131,6 +165,7 @@ async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
         (0..ROWS).map(|row| format!("Ada {row}")),
     )?;
 
+    std::fs::write(host.path("hook-secret"), SECRET)?;
     // A grant that is dead is left alone for a quarter of an hour, and the sync for a minute.
     host.give_credentials(&Credentials {
         client_secret: "revoked".to_owned(),
@@ -153,7 +188,12 @@ async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
         ]
         .concat())
     };
-    host.until(PATIENCE, runs).await?;
+    host.until(PATIENCE, |status| {
+        let told = unless(status.alerts.delivered >= 4, &status.alerts);
+        Ok([runs(status)?, told].concat())
+    })
+    .await?;
+    told(&hook)?;
 
     // A held endpoint is not called at all; what happens at the other end is captured all the same.
     pause(&host, Scope::Endpoint("crm".into())).await?;

@@ -20,12 +20,14 @@
 //! - [`queue`]: which records wait, and which are worked on
 //! - [`rounds`]: when a round of them may start
 //! - [`hold`]: what people hold back
+//! - [`alert`]: what they are told unasked
 //! - [`merge`]: what a waiting record calls for
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
 //! - [`verdict`]: from what happened to what is done about it
 //! - [`settle`]: from what became of a record to what is remembered
 
+pub mod alert;
 pub mod batch;
 pub mod brake;
 pub mod capture;

@@ -15,12 +15,14 @@ use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Alerts;
+use crate::alerts::delivery::Webhook;
 use crate::allowances::{self, AllowanceError};
 use crate::check::plugins::{self, Plugins};
 use crate::config::meant::{Auth, Config, Credentials, Endpoint};
 use crate::config::problem::{Findings, Problem};
 use crate::config::{self, Loaded};
-use crate::host::{Host, Reached};
+use crate::host::{Courier, Host, Reached};
 use crate::sync::{self, Assembly, Intents, SyncParts, Syncs};
 
 /// Why there is no store to work with.
@@ -187,6 +189,8 @@ pub enum AssembleError {
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Allowances(#[from] AllowanceError),
+    #[error("the client for alerts can't be set up")]
+    Webhook(#[source] reqwest::Error),
 }
 
 /// A host that is ready to live.
@@ -213,11 +217,13 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     let plugins = load_plugins(&config, &sandbox, &findings).await;
     sound(&findings)?;
     let intents = Intents::new(store.clone());
+    let seed = rand::random();
+    let (alerts, courier) = couriers(&config, &clock, seed)?;
     let shared = Shared {
         clock: clock.clone(),
         journal: intents.clone(),
         allowances: Allowances::default(),
-        seed: rand::random(),
+        seed,
     };
     let mut endpoints = BTreeMap::new();
     let mut reached = BTreeMap::new();
@@ -261,7 +267,8 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         intents,
         endpoints,
         syncs,
-        seed: shared.seed,
+        alerts: alerts.clone(),
+        seed,
     });
     Ok(Assembled {
         host: Host {
@@ -273,11 +280,34 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
             gateways: reached,
             source: Arc::new(handle),
             stop,
+            alerts,
+            courier,
             began_ms,
         },
         syncs,
         names: config.syncs.keys().map(ToString::to_string).collect(),
     })
+}
+
+/// What takes in alerts, and what sends them where there is a webhook.
+fn couriers(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    seed: u64,
+) -> Result<(Alerts, Option<Courier>), AssembleError> {
+    // A secret that can't be had was an error of the config.
+    let secret = config::alert_secret(config).and_then(Result::ok);
+    let (Some(hook), Some(secret)) = (&config.alerts, secret) else {
+        return Ok((Alerts::silent(clock.clone()), None));
+    };
+    let (alerts, waiting) = Alerts::new(clock.clone());
+    let courier = Courier {
+        waiting,
+        hook: Webhook::new(hook.url.clone()).map_err(AssembleError::Webhook)?,
+        secret,
+        seed,
+    };
+    Ok((alerts, Some(courier)))
 }
 
 /// Refuses a config with any error; what is only a warning is logged.

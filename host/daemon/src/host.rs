@@ -9,15 +9,19 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_gateway::{Clock, Gateway, Reason};
+use tidegate_gateway::{Clock, Gateway, Reason, Secret};
 use tidegate_store::Store;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::delivery::{Webhook, deliver};
+use crate::alerts::{Alerts, Waiting};
 use crate::allowances::Keeper;
 use crate::check::plugins::Plugins;
 use crate::config::meant::Config;
 use crate::control::{Answer, Answerer, Listener, Request};
 use crate::grants;
+use crate::levels;
 use crate::progress;
 use crate::status::Command;
 use crate::status::{
@@ -36,8 +40,19 @@ pub struct Host {
     /// What the engine knows of the syncs.
     pub source: Arc<dyn StatusSource>,
     pub stop: CancellationToken,
+    pub alerts: Alerts,
+    /// What sends them, where the config names a webhook.
+    pub courier: Option<Courier>,
     /// When the host began, by the clock's `mono_ms`.
     pub began_ms: u64,
+}
+
+/// All that is needed to deliver alerts.
+pub struct Courier {
+    pub waiting: mpsc::Receiver<Waiting>,
+    pub hook: Webhook,
+    pub secret: Secret,
+    pub seed: u64,
 }
 
 /// An endpoint and what speaks for it.
@@ -49,10 +64,11 @@ pub struct Reached {
 /// Runs the engine to its end with everything around it, and closes the store. The first failure that ended
 /// it is the answer. `signals` hears them for as long as the host lives.
 pub async fn live(
-    host: Host,
+    mut host: Host,
     engine: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     signals: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let courier = host.courier.take();
     let host = Arc::new(host);
     let mut tasks = Tasks::new(host.stop.clone());
     tasks.start(Task::Signals, signals);
@@ -84,6 +100,25 @@ pub async fn live(
         progress::tell(source.as_ref(), clock.as_ref()).await;
         Ok(())
     });
+    let watching = host.clone();
+    tasks.start(Task::Levels, async move {
+        let (clock, alerts) = (watching.clock.as_ref(), &watching.alerts);
+        levels::watch(&watching.gateways, clock, alerts).await;
+        Ok(())
+    });
+    if let Some(courier) = courier {
+        let (alerts, clock) = (host.alerts.clone(), host.clock.clone());
+        tasks.start(Task::Alerts, async move {
+            let Courier {
+                waiting,
+                hook,
+                secret,
+                seed,
+            } = courier;
+            deliver(alerts, waiting, &hook, &secret, clock, seed).await;
+            Ok(())
+        });
+    }
     let keeping = host.clone();
     tasks.start(Task::Allowances, async move {
         let (store, clock) = (&keeping.store, keeping.clock.as_ref());
@@ -121,6 +156,7 @@ impl Host {
             holds: self.source.holds(),
             syncs: self.source.syncs().await,
             endpoints: self.endpoints(),
+            alerts: self.alerts.status(),
             plugins: self.plugins(),
             store,
             rss_bytes: rss_bytes(),
@@ -154,6 +190,7 @@ impl Host {
                 used: pool.used + pool.reserved,
                 used_by_others: pool.used_by_others,
                 limit: pool.limit,
+                level: levels::name(pool.level).to_owned(),
                 parked_ms: pool
                     .parked_until_ms
                     .map(|until_ms| until_ms.saturating_sub(now_ms)),

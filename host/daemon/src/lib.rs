@@ -9,6 +9,8 @@
 //! - [`host`]: a host's life
 //! - [`allowances`]: what was drawn from the vendors, kept over a restart
 //! - [`grants`]: credentials that were renewed meanwhile
+//! - [`levels`]: how far allowances are used up
+//! - [`alerts`]: what it tells a webhook
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -16,6 +18,7 @@
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
+pub mod alerts;
 pub mod allowances;
 pub mod assembly;
 pub mod check;
@@ -25,6 +28,7 @@ pub mod control;
 pub mod demo;
 pub mod grants;
 pub mod host;
+pub mod levels;
 pub mod logs;
 pub mod progress;
 pub mod status;

@@ -3,6 +3,7 @@
 //! The seam between the engine, which knows, and the [`control`](crate::control) socket, which is asked.
 //! Holds names, counts, codes and record ids; never a field's value or a secret (invariant 10).
 
+use crate::alerts::AlertsStatus;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tidegate_core::hold::Scope;
@@ -20,6 +21,7 @@ pub struct Status {
     pub holds: Vec<HoldStatus>,
     pub syncs: Vec<SyncStatus>,
     pub endpoints: Vec<EndpointStatus>,
+    pub alerts: AlertsStatus,
     pub plugins: Vec<PluginStatus>,
     pub store: StoreStatus,
     /// Resident memory of the process; 0 where the system does not tell.
@@ -137,6 +139,8 @@ pub struct PoolStatus {
     pub used_by_others: u64,
     /// Units that are ours at most.
     pub limit: u64,
+    /// How far it is used up: `plenty`, `notify`, `stretch` or `critical`.
+    pub level: String,
     /// Nothing draws from it before so long from now; absent when it is open.
     pub parked_ms: Option<u64>,
     /// Why it is parked or held back; empty when it is open.

@@ -24,6 +24,10 @@ pub enum Task {
     Progress,
     /// Stores what was drawn from the vendors' allowances.
     Allowances,
+    /// Tells how far allowances are used up.
+    Levels,
+    /// Sends alerts to the webhook.
+    Alerts,
 }
 
 /// What a task does when the host stops.
@@ -47,16 +51,20 @@ impl Task {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Engine => OnStop::Drain,
-            Self::Control | Self::Store | Self::Signals | Self::Progress | Self::Allowances => {
-                OnStop::Abandon
-            }
+            Self::Control
+            | Self::Store
+            | Self::Signals
+            | Self::Progress
+            | Self::Allowances
+            | Self::Levels
+            | Self::Alerts => OnStop::Abandon,
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
             Self::Engine | Self::Store | Self::Signals | Self::Allowances => OnError::StopHost,
-            Self::Control | Self::Progress => OnError::Log,
+            Self::Control | Self::Progress | Self::Levels | Self::Alerts => OnError::Log,
         }
     }
 
@@ -68,6 +76,8 @@ impl Task {
             Self::Signals => "signals",
             Self::Progress => "progress",
             Self::Allowances => "allowances",
+            Self::Levels => "levels",
+            Self::Alerts => "alerts",
         }
     }
 }

@@ -94,7 +94,7 @@ fn the_manifests_have_their_say() {
 #[test]
 fn no_secret_is_repeated() {
     let folder = folder("configs");
-    for name in ["secrets", "origins"] {
+    for name in ["secrets", "origins", "alerts"] {
         let text = &tables(&folder)[name];
         assert!(text.contains("do-not-repeat-me"));
         let found = problems(name, text, &folder, &Manifests::new()).join("\n");

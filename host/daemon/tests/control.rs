@@ -70,6 +70,7 @@ impl Pretended {
                     used: 70,
                     used_by_others: 12,
                     limit: 100,
+                    level: "notify".into(),
                     parked_ms: Some(30_000),
                     reason: "spent".into(),
                 }],

@@ -84,7 +84,7 @@ fn judge(error: &Error) -> (Exit, String) {
             Some(AssembleError::Endpoint(_)) => return (Exit::Usage, "endpoint".to_owned()),
             Some(AssembleError::Store(error)) => return (Exit::Store, error.code().to_owned()),
             Some(AssembleError::Allowances(_)) => return store,
-            Some(AssembleError::Sandbox(_)) | None => {}
+            Some(AssembleError::Sandbox(_) | AssembleError::Webhook(_)) | None => {}
         }
     }
     (Exit::Failed, "failed".to_owned())

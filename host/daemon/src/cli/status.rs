@@ -5,6 +5,7 @@ use std::path::Path;
 use super::exit::Exit;
 use super::print::{Table, Terminal, ago, bytes, chain, count};
 use super::{pause, runtime};
+use crate::alerts::AlertsStatus;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
 use crate::status::{
@@ -141,12 +142,29 @@ fn text(status: &Status) -> String {
     )];
     let holds: Vec<String> = status.holds.iter().map(pause::held).collect();
     parts.push(holds.join("\n"));
+    parts.push(alerts(&status.alerts));
     parts.push(syncs(&status.syncs));
     parts.extend(status.syncs.iter().filter_map(trouble));
     parts.push(endpoints(&status.endpoints));
     parts.push(plugins(&status.plugins));
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
+}
+
+fn alerts(alerts: &AlertsStatus) -> String {
+    let mut lines: Vec<String> = alerts
+        .standing
+        .iter()
+        .map(|alert| format!("alert: {} [{}]", alert.message, alert.code))
+        .collect();
+    if alerts.failed + alerts.left_out > 0 {
+        lines.push(format!(
+            "the webhook did not take {} alerts, and {} were left out",
+            count(alerts.failed),
+            count(alerts.left_out)
+        ));
+    }
+    lines.join("\n")
 }
 
 fn syncs(syncs: &[SyncStatus]) -> String {
@@ -231,6 +249,7 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
         for pool in &endpoint.pools {
             let state = match pool.parked_ms {
                 Some(ms) => format!("parked for {}: {}", ago(ms), pool.reason),
+                None if pool.reason.is_empty() && pool.level != "plenty" => pool.level.clone(),
                 None if pool.reason.is_empty() => "open".to_owned(),
                 None => pool.reason.clone(),
             };

@@ -37,6 +37,10 @@ pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Conf
     let config = Config {
         folder: folder.to_owned(),
         host: meaning.host(&written.host),
+        alerts: written
+            .alerts
+            .as_ref()
+            .and_then(|alerts| super::hook::mean(alerts, findings)),
         plugins: meaning.plugins(),
         endpoints: meaning.endpoints(),
         syncs: meaning.syncs(),

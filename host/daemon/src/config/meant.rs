@@ -12,6 +12,8 @@ use tidegate_gateway::{Origin, Secret};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 
+use url::Url;
+
 use super::secret::SecretRef;
 
 #[derive(Clone, Debug)]
@@ -19,6 +21,7 @@ pub struct Config {
     /// Where the file lies; relative paths have been resolved against it.
     pub folder: PathBuf,
     pub host: Host,
+    pub alerts: Option<AlertHook>,
     pub plugins: BTreeMap<Arc<str>, PluginSource>,
     pub endpoints: BTreeMap<Arc<str>, Endpoint>,
     pub syncs: BTreeMap<Arc<str>, Sync>,
@@ -32,6 +35,13 @@ pub struct Host {
     /// A filter such as `info` or `warn,tidegate=debug`.
     pub log: String,
     pub log_format: LogFormat,
+}
+
+/// Where alerts go, and what they are signed with.
+#[derive(Clone, Debug)]
+pub struct AlertHook {
+    pub url: Url,
+    pub secret: SecretRef,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

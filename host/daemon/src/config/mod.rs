@@ -5,10 +5,11 @@
 //! - [`problem`]: what is wrong, with a stable code
 //! - `section`, `read`, `lanes`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
-//! - `mean`, `origin`, `sharing`, [`meant`]: the file as meant
+//! - `mean`, `origin`, `hook`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
 
 pub mod against;
+mod hook;
 mod lanes;
 mod mean;
 pub mod meant;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use meant::{Config, Credentials};
 use places::{Places, join};
 use problem::{Code, Findings, Problem};
+use tidegate_gateway::Secret;
 
 /// The parts of a config that are whole, and what is wrong with the others.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ fn unread(findings: Findings, folder: &Path) -> Loaded {
     }
 }
 
-/// Fetches every endpoint's secrets. An endpoint that lacks one is left out, and the findings say which.
+/// Fetches every endpoint's secrets, and looks at that of the alerts. An endpoint that lacks one is left out, and the findings say which.
 pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, Credentials> {
     let mut credentials = BTreeMap::new();
     for (name, endpoint) in &config.endpoints {
@@ -91,7 +93,22 @@ pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, C
             credentials.insert(name.clone(), resolved);
         }
     }
+    if let Some(Err(problem)) = alert_secret(config) {
+        findings.error(Code::SecretMissing, "alerts.secret", problem);
+    }
     credentials
+}
+
+/// What alerts are signed with, or why it can't be; `None` without a webhook.
+pub fn alert_secret(config: &Config) -> Option<Result<Secret, String>> {
+    let hook = config.alerts.as_ref()?;
+    let secret = hook.secret.resolve(&config.folder);
+    let secret = secret.map_err(|error| error.to_string());
+    let least = hook::SECRET_BYTES_LEAST;
+    Some(secret.and_then(|secret| match secret.expose().len() {
+        length if length < least => Err(format!("a secret of {least} bytes or more belongs here")),
+        _ => Ok(secret),
+    }))
 }
 
 /// The same while a host runs, with what is wrong now.

@@ -7,6 +7,7 @@ use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 use toml::de::{DeTable, DeValue};
 
+use super::hook::WrittenAlerts;
 use super::lanes::{self, LANES};
 use super::meant::LogFormat;
 use super::places::{Places, join};
@@ -61,6 +62,10 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Written, Findings), Findin
     }
     let written = read_table("", table.get_ref(), &findings, |root| Written {
         host: root.section("host", host).unwrap_or_default(),
+        alerts: root.section("alerts", |alerts| WrittenAlerts {
+            url: alerts.text("url"),
+            secret: secret(alerts, "secret"),
+        }),
         plugins: root.sections("plugins", plugin),
         endpoints: root.sections("endpoints", endpoint),
         syncs: root.sections("syncs", sync),

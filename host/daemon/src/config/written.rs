@@ -8,6 +8,7 @@ use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 
+use super::hook::WrittenAlerts;
 use super::lanes::WrittenLaneRule;
 use super::meant::LogFormat;
 use super::secret::SecretRef;
@@ -15,6 +16,7 @@ use super::secret::SecretRef;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     pub(super) host: WrittenHost,
+    pub(super) alerts: Option<WrittenAlerts>,
     pub(super) plugins: BTreeMap<String, WrittenPlugin>,
     pub(super) endpoints: BTreeMap<String, WrittenEndpoint>,
     pub(super) syncs: BTreeMap<String, WrittenSync>,

@@ -28,6 +28,7 @@ use super::running::{Halt, Sync};
 use super::settling::Settled;
 use super::start::{Pending, Started};
 use super::streams::Source;
+use crate::alerts::Alerts;
 use crate::status::{Command, CommandError, Done, SyncStatus};
 
 /// What streams and rounds share with the engine.
@@ -38,6 +39,7 @@ pub(super) struct Host {
     pub intents: Arc<Intents>,
     pub marks: Arc<Marks>,
     pub gates: Arc<Gates>,
+    pub alerts: Alerts,
     pub seed: u64,
     events: mpsc::Sender<Event>,
 }
@@ -47,6 +49,7 @@ impl Host {
         store: Store,
         clock: Arc<dyn Clock>,
         intents: Arc<Intents>,
+        alerts: Alerts,
         seed: u64,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(256);
@@ -57,6 +60,7 @@ impl Host {
                 intents,
                 marks: Arc::default(),
                 gates: Arc::default(),
+                alerts,
                 seed,
                 events,
             },
@@ -112,6 +116,8 @@ pub(super) enum Event {
         side: Side,
         reason: Reason,
         halted: bool,
+        /// The vendor refuses the credentials.
+        credential: bool,
         wait_ms: u64,
     },
     /// A plugin failed on one record alone, which is tried again before it is blamed.
@@ -123,6 +129,7 @@ pub(super) enum Event {
         sync: usize,
         side: Side,
         reason: Reason,
+        credential: bool,
     },
     /// After a failure the source answered again, perhaps without anything new.
     Pulled {
@@ -273,6 +280,7 @@ impl Engine {
             Event::Hindered { sync, hindrance } => {
                 let reason = &hindrance.reason;
                 tracing::warn!(%sync, code = %reason.code, person = hindrance.person, "not started: {}", reason.message);
+                self.alarm_hindered(&sync, &hindrance);
                 if let Some(pending) = self.pending.get_mut(&sync) {
                     pending.hindrance = Some(hindrance);
                 }
@@ -297,14 +305,21 @@ impl Engine {
                 let admitted = self.admit(sync, deletes).await?;
                 reply.send(admitted).ok();
             }
-            Event::Reached { sync, side } => self.syncs[sync].halted[side] = None,
+            Event::Reached { sync, side } => {
+                self.syncs[sync].halted[side] = None;
+                self.alarm_reached(sync, side);
+            }
             Event::Failed {
                 sync,
                 side,
                 reason,
                 halted,
+                credential,
                 wait_ms,
             } => {
+                if halted {
+                    self.alarm_stopped(sync, side, &reason, credential);
+                }
                 let until_ms = self.host.clock.now().mono_ms + wait_ms;
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, wait_ms, "{}", reason.message);
                 self.syncs[sync].tally.trouble(&reason);
@@ -318,11 +333,22 @@ impl Engine {
                 tracing::debug!(sync = %self.syncs[sync].running.model.spec.name, code = %reason.code, "{}", reason.message);
                 self.syncs[sync].tally.trouble(&reason);
             }
-            Event::PullFailed { sync, side, reason } => {
+            Event::PullFailed {
+                sync,
+                side,
+                reason,
+                credential,
+            } => {
+                if credential {
+                    self.alarm_credential(sync, side, &reason);
+                }
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);
                 self.syncs[sync].pull_failure[side] = Some(reason);
             }
-            Event::Pulled { sync, side } => self.syncs[sync].pull_failure[side] = None,
+            Event::Pulled { sync, side } => {
+                self.syncs[sync].pull_failure[side] = None;
+                self.alarm_read(sync, side);
+            }
             Event::RoundEnded { sync, source } => self.syncs[sync].rounds[source] -= 1,
             Event::Broken(error) => return Err(error),
             Event::Status { reply } => {

@@ -1,6 +1,6 @@
 //! What a failed plugin call means for the records that it carried.
 
-use tidegate_core::plugin::Fault;
+use tidegate_core::plugin::{Fault, FaultKind};
 use tidegate_core::record::Reason;
 use tidegate_core::sync::Side;
 use tidegate_core::verdict::{CallVerdict, for_fault};
@@ -13,6 +13,11 @@ pub(super) fn verdict(error: &CallError, random: u64) -> CallVerdict {
             CallVerdict::Bisect
         }
     }
+}
+
+/// Whether the vendor refuses the credentials.
+pub(super) fn is_credential(error: &CallError) -> bool {
+    matches!(error, CallError::Fault(fault) if fault.kind == FaultKind::Auth)
 }
 
 pub(super) fn reason(error: &CallError, target: Option<Side>) -> Reason {

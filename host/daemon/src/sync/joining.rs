@@ -31,6 +31,7 @@ impl Engine {
         self.syncs.push(sync);
         self.pending.remove(&name);
         tracing::info!(sync = %name, "started");
+        self.alarm_started(&running);
         for side in Side::BOTH {
             let endpoint = &running.endpoints[side];
             if !endpoint_wide(endpoint) {

@@ -7,6 +7,7 @@
 //! - [`start`]: what must be known and prepared before a sync moves
 //! - [`opening`]: what the syncs of one endpoint share of that
 //! - [`streams`]: read the sources
+//! - [`polls`]: how often they look
 //! - [`engine`]: owns queues and records; the one place that commits
 //!   - [`running`]: one sync there
 //!   - [`joining`]: how it comes in
@@ -21,11 +22,13 @@
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
 //! - [`records`]: where things stand in the store
+//! - [`alarms`]: what is wrong with them, for alerts
 //! - [`tally`]: what has been done, and how long changes took
 //! - [`gates`]: what people hold back, for the tasks beside the engine
 //! - [`people`]: what people see and ask
 //! - [`pausing`]: how they hold syncs, and let them go on
 
+mod alarms;
 mod dispatch;
 mod engine;
 mod failure;
@@ -38,6 +41,7 @@ mod opening;
 mod pages;
 mod pausing;
 mod people;
+mod polls;
 mod reading;
 mod records;
 mod round;
@@ -63,6 +67,7 @@ use tokio_util::task::TaskTracker;
 pub use engine::EngineError;
 pub use intents::{IntentError, Intents};
 
+use crate::alerts::Alerts;
 use engine::{Engine, Event, Host};
 
 /// A system that is kept in step with another, and the plugin that speaks its language.
@@ -91,6 +96,8 @@ pub struct Assembly {
     pub intents: Arc<Intents>,
     pub endpoints: BTreeMap<Arc<str>, Arc<Endpoint>>,
     pub syncs: Vec<SyncParts>,
+    /// Told of what is wrong.
+    pub alerts: Alerts,
     /// For jitter; the same seed gives the same waiting times.
     pub seed: u64,
 }
@@ -114,6 +121,7 @@ impl Syncs {
             assembly.store.clone(),
             assembly.clock.clone(),
             assembly.intents.clone(),
+            assembly.alerts.clone(),
             assembly.seed,
         );
         let handle = Handle { host: host.clone() };

@@ -27,6 +27,8 @@ pub(super) struct Hindrance {
     pub reason: Reason,
     /// It will not pass by itself.
     pub person: bool,
+    /// The endpoint that refuses its credentials.
+    pub credential: Option<Arc<str>>,
     pub until_ms: u64,
     /// A newer schema may remove it.
     pub by_schema: bool,
@@ -70,6 +72,7 @@ impl Hindrance {
                 target: None,
             },
             person: true,
+            credential: None,
             until_ms: host.clock.now().mono_ms.saturating_add(HALT_MS),
             by_schema: true,
         }
@@ -96,6 +99,7 @@ impl Hindrance {
                 ..reason
             },
             person,
+            credential: None,
             until_ms: host.clock.now().mono_ms.saturating_add(wait_ms),
             by_schema: true,
         }
@@ -237,7 +241,7 @@ impl Opening {
             }
             Err(error) => {
                 known.failures += 1;
-                let hindrance = Hindrance::failed(host, &self.whose(), &error, known.failures);
+                let hindrance = self.failed(host, &error, known.failures);
                 Err(self.hindered(known, hindrance))
             }
         }
@@ -258,15 +262,13 @@ impl Opening {
         let mut all = known.demands.clone();
         all.insert(place.clone(), demand.clone());
         if let Err(error) = self.call(host, &all, PrepareMode::Apply).await {
-            let hindrance = Hindrance::failed(host, &self.whose(), &error, failures);
+            let hindrance = self.failed(host, &error, failures);
             if !hindrance.person || !self.sift(host, &place, &mut all).await? {
                 return Err(Unstarted::Hindered(hindrance));
             }
             self.call(host, &all, PrepareMode::Apply)
                 .await
-                .map_err(|error| {
-                    Unstarted::Hindered(Hindrance::failed(host, &self.whose(), &error, failures))
-                })?;
+                .map_err(|error| Unstarted::Hindered(self.failed(host, &error, failures)))?;
         }
         known.prepared = all.into_keys().collect();
         known.demands.insert(place, demand);
@@ -304,7 +306,7 @@ impl Opening {
             let Err(error) = self.call(host, &alone, PrepareMode::Plan).await else {
                 continue;
             };
-            let hindrance = Hindrance::failed(host, &self.whose(), &error, 0);
+            let hindrance = self.failed(host, &error, 0);
             if !hindrance.person {
                 return Err(Unstarted::Hindered(hindrance));
             }
@@ -342,8 +344,13 @@ impl Opening {
         Ok(())
     }
 
-    fn whose(&self) -> String {
-        format!("endpoint {}", self.endpoint.name)
+    fn failed(&self, host: &Host, error: &CallError, failures: u32) -> Hindrance {
+        let name = &self.endpoint.name;
+        let credential = failure::is_credential(error).then(|| name.clone());
+        Hindrance {
+            credential,
+            ..Hindrance::failed(host, &format!("endpoint {name}"), error, failures)
+        }
     }
 
     fn context(&self, host: &Host) -> ConnectorContext {

@@ -37,6 +37,7 @@ impl Engine {
             for source in &self.streams[stream].sources {
                 self.syncs[source.sync].tally.trouble(&reason);
             }
+            self.alarm_missed(stream, &reason);
         }
         let now_us = self.host.clock.now().wall_us;
         for alias in &page.aliases {

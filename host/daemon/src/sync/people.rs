@@ -159,6 +159,7 @@ impl Engine {
         sync.record.braked = false;
         sync.queue.release_held(now_ms);
         self.save(index).await?;
+        self.alarm_released(index);
         Ok(held as u64)
     }
 

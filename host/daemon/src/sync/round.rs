@@ -191,6 +191,7 @@ impl Round {
                 side,
                 reason,
                 halted,
+                credential: failure::is_credential(error),
                 wait_ms,
             })
             .await;

@@ -90,6 +90,7 @@ impl Engine {
                 placed.push((link, after, entry.map(|entry| (entry.source(), entry.lane))));
             }
             self.commit(index, ledger).await?;
+            self.alarm_dead(index);
             let now_ms = self.host.clock.now().mono_ms;
             let sync = &mut self.syncs[index];
             for (link, after, place) in placed {
@@ -119,6 +120,7 @@ impl Engine {
             tracing::error!(sync = %name, "too many deletes at once: they are held until a person releases them");
             sync.record.braked = true;
             self.save(index).await?;
+            self.alarm_braked(index);
         }
         Ok(admitted)
     }
@@ -135,6 +137,7 @@ impl Sync {
     fn tell_dead(&mut self, link: LinkId, reason: &Reason) {
         tracing::warn!(sync = %self.running.model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
         self.tally.trouble(reason);
+        self.tally.buried();
     }
 
     fn apply(

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Event, Host};
 use super::records::{Cursor, load_cursor};
-use super::{Endpoint, failure};
+use super::{Endpoint, failure, polls};
+use crate::levels;
 
 /// What holds a sync's streams back.
 #[derive(Debug, Default)]
@@ -376,6 +377,7 @@ impl Stream {
                 sync: source.sync,
                 side: source.side,
                 reason: reason.clone(),
+                credential: failure::is_credential(error),
             };
             self.host.send(event).await;
         }
@@ -397,13 +399,17 @@ impl Stream {
         self.host.clock.sleep_until(until_ms).await;
     }
 
+    /// Between two looks, longer while an allowance runs out.
     async fn wait(&self, wait_ms: u64, commits: &mut Option<watch::Receiver<u64>>) {
+        let gateway = &self.endpoint.gateway;
+        let percent = || levels::of(gateway).asks().poll_pause_percent;
+        let pause = polls::pause(&*self.host.clock, wait_ms, percent);
         match commits {
             Some(commits) => tokio::select! {
-                () = self.pause(wait_ms) => {}
+                () = pause => {}
                 Ok(()) = commits.changed() => {}
             },
-            None => self.pause(wait_ms).await,
+            None => pause.await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a sync has done since the host started, and how long changes took.
 
 use hdrhistogram::Histogram;
+use tidegate_core::alert::is_growth;
 use tidegate_core::capture::Captured;
 use tidegate_core::merge::Write;
 use tidegate_core::pace::Lane;
@@ -18,6 +19,8 @@ pub(super) struct Tally {
     echoes: u64,
     conflicts: u64,
     written: u64,
+    /// Records that went to the dead letters, and of those the ones that were looked at for an alert.
+    buried: (u64, u64),
     last_trouble: Option<Reason>,
     /// By the side that was written, from the source's commit to the answer.
     latency_ms: Sides<Histogram<u32>>,
@@ -32,6 +35,7 @@ impl Default for Tally {
             echoes: 0,
             conflicts: 0,
             written: 0,
+            buried: (0, 0),
             last_trouble: None,
             latency_ms: Sides {
                 left: histogram(),
@@ -79,6 +83,17 @@ impl Tally {
             let ms = u64::try_from((now_us - committed_us) / 1_000).unwrap_or(0);
             self.latency_ms[write.target].saturating_record(ms.min(LATENCY_MS_MAX));
         }
+    }
+
+    pub(super) fn buried(&mut self) {
+        self.buried.0 += 1;
+    }
+
+    /// How many there are by now, where one of those since the last look is worth telling.
+    pub(super) fn grown(&mut self) -> Option<u64> {
+        let (count, looked) = self.buried;
+        self.buried.1 = count;
+        (looked + 1..=count).any(is_growth).then_some(count)
     }
 
     pub(super) fn trouble(&mut self, reason: &Reason) {

@@ -1,0 +1,239 @@
+//! Alerts on their way to a webhook that does not always take them, and levels of an allowance that come and go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tidegate::alerts::Alerts;
+use tidegate::alerts::delivery::{Hook, Post, Refused, deliver};
+use tidegate::alerts::signature::sign;
+use tidegate::host::Reached;
+use tidegate::levels::Levels;
+use tidegate_core::alert::{Alert, Event, Subject};
+use tidegate_gateway::{
+    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
+    JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
+};
+
+/// Answers as it was told, then takes everything.
+struct Pretended {
+    answers: Mutex<Vec<Refused>>,
+    posts: Mutex<Vec<(u64, Post)>>,
+    clock: ManualClock,
+}
+
+impl Pretended {
+    fn new(clock: &ManualClock, mut answers: Vec<Refused>) -> Self {
+        answers.reverse();
+        Self {
+            answers: Mutex::new(answers),
+            posts: Mutex::default(),
+            clock: clock.clone(),
+        }
+    }
+
+    fn posts(&self) -> Vec<(u64, Post)> {
+        self.posts.lock().expect("no panic").clone()
+    }
+}
+
+impl Hook for Pretended {
+    fn post(&self, post: Post) -> BoxFuture<'_, Result<(), Refused>> {
+        let now_ms = self.clock.now().mono_ms;
+        self.posts.lock().expect("no panic").push((now_ms, post));
+        let answer = self.answers.lock().expect("no panic").pop();
+        async move { answer.map_or(Ok(()), Err) }.boxed()
+    }
+}
+
+fn secret() -> Secret {
+    Secret::new("a secret of sixteen bytes")
+}
+
+fn stopped(sync: &str) -> Alert {
+    Alert::new(Event::SyncStopped, Subject::sync(sync), "test", "stopped")
+}
+
+/// Runs a courier until it has nothing to do, putting the clock forward whenever it sleeps.
+async fn run(clock: &ManualClock, hook: &Pretended, alerts: Alerts, work: BoxFuture<'_, ()>) {
+    let done = |alerts: &Alerts| {
+        let status = alerts.status();
+        status.delivered + status.failed
+    };
+    let sent = alerts.status().standing.len() as u64 - alerts.status().left_out;
+    let mut work = work;
+    while done(&alerts) < sent {
+        tokio::select! {
+            biased;
+            () = &mut work => return,
+            at_ms = clock.sleeper_within(600_000) => {
+                clock.advance(at_ms - clock.now().mono_ms);
+            }
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert!(!hook.posts().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_is_tried_until_it_is_taken() {
+    const FOR_NOW: Refused = Refused::ForNow { after_ms: None };
+    const LATER: Refused = Refused::ForNow {
+        after_ms: Some(90_000),
+    };
+    // What the webhook answers first, how often it is asked, and whether the message arrives.
+    let cases = [
+        (vec![], 1, true),
+        (vec![FOR_NOW, FOR_NOW, LATER], 4, true),
+        (vec![Refused::ForGood], 1, false),
+        (vec![FOR_NOW; 100], 10, false),
+    ];
+    for (answers, tries, arrives) in cases {
+        let clock = ManualClock::default();
+        let hook = Pretended::new(&clock, answers.clone());
+        let (alerts, waiting) = Alerts::new(Arc::new(clock.clone()));
+        alerts.raise(stopped("people"));
+        let key = secret();
+        let time: Arc<dyn Clock> = Arc::new(clock.clone());
+        let work = deliver(alerts.clone(), waiting, &hook, &key, time, 7).boxed();
+        run(&clock, &hook, alerts.clone(), work).await;
+        let posts = hook.posts();
+        assert_eq!(posts.len(), tries, "{answers:?}");
+        let status = alerts.status();
+        assert_eq!(
+            (status.delivered, status.failed),
+            (arrives.into(), (!arrives).into())
+        );
+        for (number, pair) in posts.windows(2).enumerate() {
+            let paused_ms = pair[1].0 - pair[0].0;
+            let most_ms = (1_000 << number).min(300_000);
+            let least_ms = if answers[number] == LATER { 90_000 } else { 1 };
+            assert!(
+                (least_ms..=most_ms.max(least_ms)).contains(&paused_ms),
+                "{paused_ms}"
+            );
+            assert_eq!(pair[0].1.body, pair[1].1.body, "one message, one id");
+        }
+        for (at_ms, post) in &posts {
+            let at_s = *at_ms as i64 / 1_000;
+            assert_eq!(post.signature, sign(&key, at_s, &post.body), "signed anew");
+        }
+    }
+}
+
+/// Whoever raises an alert never waits, and what was left out is told.
+#[tokio::test]
+async fn too_many_are_left_out_and_counted() {
+    let clock = ManualClock::default();
+    let (alerts, waiting) = Alerts::new(Arc::new(clock.clone()));
+    for sync in 0..300 {
+        alerts.raise(stopped(&sync.to_string()));
+    }
+    assert_eq!(alerts.status().left_out, 44);
+    let hook = Pretended::new(&clock, Vec::new());
+    let key = secret();
+    let time: Arc<dyn Clock> = Arc::new(clock.clone());
+    let work = deliver(alerts.clone(), waiting, &hook, &key, time, 7).boxed();
+    let watched = alerts.clone();
+    run(&clock, &hook, watched, work).await;
+    assert_eq!(alerts.status().delivered, 256);
+    alerts.raise(stopped("the next"));
+    assert_eq!(alerts.status().standing.len(), 301);
+    let bodies = hook.posts();
+    let first: Value = serde_json::from_slice(&bodies[0].1.body).expect("JSON");
+    assert_eq!(first["left-out"], 0);
+    assert_eq!(first["sync"], "0");
+    assert_eq!(first["at"], "1970-01-01T00:00:00.000Z");
+}
+
+const MANIFEST: &str = r#"
+[plugin]
+name = "vendor"
+version = "1.0.0"
+kind = "connector"
+wit = "0.1.0"
+[[origins]]
+name = "main"
+protocol = "https"
+[[pools]]
+name = "daily"
+limit = 1000
+window = { rolling = "24h" }
+scope = "account"
+"#;
+
+struct NoWrites;
+
+impl Journal for NoWrites {
+    fn intend(&self, _: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn reached(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
+    let main = Origin::parse("http://127.0.0.1:9").expect("an origin");
+    let spec = EndpointSpec {
+        name: "crm".into(),
+        origins: BTreeMap::from([("main".to_owned(), main)]),
+        auth: AuthSpec::None,
+        manifest: Arc::new(toml::from_str(MANIFEST).expect("a manifest")),
+        pools: BTreeMap::new(),
+        egress: Egress::default(),
+        limits: Limits::default(),
+    };
+    let dependencies = Dependencies {
+        clock: Arc::new(clock.clone()),
+        journal: Arc::new(NoWrites),
+        allowances: Allowances::default(),
+        seed: 1,
+    };
+    let reached = Reached {
+        plugin: "vendor".into(),
+        gateway: Gateway::new(spec, dependencies).expect("a gateway"),
+    };
+    BTreeMap::from([("crm".into(), reached)])
+}
+
+/// Each level is told when it comes, and its end when the day has passed; nobody has to do anything.
+#[tokio::test]
+async fn levels_are_told_and_undone_by_themselves() {
+    let clock = ManualClock::default();
+    clock.advance(86_400_000);
+    let (alerts, mut waiting) = Alerts::new(Arc::new(clock.clone()));
+    let gateways = reached(&clock);
+    let mut levels = Levels::default();
+    let mut told = |levels: &mut Levels| {
+        levels.look(&gateways, &alerts);
+        let mut told = Vec::new();
+        while let Ok(next) = waiting.try_recv() {
+            assert_eq!(next.alert.event, Event::AllowanceLevel);
+            assert_eq!(next.alert.subject.pool.as_deref(), Some("daily"));
+            told.push((next.alert.code, next.alert.over));
+        }
+        told
+    };
+    let none: &[(String, bool)] = &[];
+    assert_eq!(told(&mut levels), none);
+    let account = gateways["crm"].gateway.account();
+    for (used, level) in [(720, "notify"), (150, "stretch"), (90, "critical")] {
+        let now_ms = clock.now().wall_us / 1_000;
+        account.restore(&[PoolCounts {
+            pool: "daily".to_owned(),
+            holder: Vec::new(),
+            counts: vec![(now_ms, used)],
+            booked: 0,
+            upto: 0,
+            lasts_ms: 0,
+        }]);
+        assert_eq!(told(&mut levels), [(level.to_owned(), false)]);
+        assert_eq!(told(&mut levels), none, "once");
+        clock.advance(3_600_000);
+    }
+    clock.advance(20 * 3_600_000);
+    assert_eq!(told(&mut levels), none, "the first hour's use still counts");
+    clock.advance(4 * 3_600_000);
+    assert_eq!(told(&mut levels), [("critical".to_owned(), true)]);
+    assert_eq!(alerts.status().standing, []);
+}
