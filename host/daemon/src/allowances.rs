@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tidegate_core::ledger::{LedgerError, decode, encode};
 use tidegate_gateway::{Account, Clock, PoolCounts};
 use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
@@ -11,7 +13,7 @@ use crate::host::Reached;
 
 /// First byte of the keys, apart from those of the records.
 const ROOM: u8 = b'p';
-/// A kill may forget what was drawn in so long; the vendor's own figures correct it at the next answer.
+/// What was drawn is kept so often, and before what is booked runs out.
 const EVERY_MS: u64 = 1_000;
 
 /// Why the counts could not be kept or found.
@@ -38,13 +40,27 @@ fn accounts(gateways: &BTreeMap<Arc<str>, Reached>) -> BTreeMap<&str, &Account> 
         .collect()
 }
 
+/// What is only in use at once ends with this process's connections: it is left out, as such a pool would be taken for full
+/// for a while at every start after a kill.
+fn snapshots(gateways: &BTreeMap<Arc<str>, Reached>) -> Vec<(&Account, Vec<PoolCounts>)> {
+    let accounts = accounts(gateways).into_values();
+    accounts
+        .map(|account| {
+            let mut counts = account.snapshot();
+            counts.retain(|pool| pool.lasts_ms == 0);
+            (account, counts)
+        })
+        .collect()
+}
+
 fn key(account: &str) -> Vec<u8> {
     let mut key = vec![ROOM];
     key.extend_from_slice(account.as_bytes());
     key
 }
 
-/// Gives every account what an earlier run drew. Called before the first request (invariant 7).
+/// Gives every account what an earlier run drew, and puts what may leave next on the books: from here on requests
+/// leave only as long as a [`Keeper`] works. Called before the first request (invariant 7).
 pub fn restore(
     store: &Store,
     gateways: &BTreeMap<Arc<str>, Reached>,
@@ -56,15 +72,15 @@ pub fn restore(
                 account: name.to_owned(),
                 source,
             })?;
-        let Some(bytes) = found else {
-            continue;
-        };
-        let counts: Vec<PoolCounts> =
-            decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
-                account: name.to_owned(),
-                source,
-            })?;
-        account.restore(&counts);
+        if let Some(bytes) = found {
+            let counts: Vec<PoolCounts> =
+                decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
+                    account: name.to_owned(),
+                    source,
+                })?;
+            account.restore(&counts);
+        }
+        account.keep_books();
     }
     Ok(())
 }
@@ -76,14 +92,41 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    /// Makes durable what was drawn, and what may leave next.
     pub async fn keep(
         &mut self,
         store: &Store,
         gateways: &BTreeMap<Arc<str>, Reached>,
     ) -> Result<(), AllowanceError> {
+        let snapshots = snapshots(gateways);
+        self.store(store, &snapshots).await?;
+        for (account, counts) in &snapshots {
+            account.kept(counts);
+        }
+        Ok(())
+    }
+
+    /// The last time, when nothing leaves any more: what was booked and has not left is free again.
+    pub async fn close(
+        mut self,
+        store: &Store,
+        gateways: &BTreeMap<Arc<str>, Reached>,
+    ) -> Result<(), AllowanceError> {
+        let mut snapshots = snapshots(gateways);
+        for pool in snapshots.iter_mut().flat_map(|(_, counts)| counts) {
+            pool.booked = 0;
+        }
+        self.store(store, &snapshots).await
+    }
+
+    async fn store(
+        &mut self,
+        store: &Store,
+        snapshots: &[(&Account, Vec<PoolCounts>)],
+    ) -> Result<(), AllowanceError> {
         let mut batch = Batch::new();
-        for (name, account) in accounts(gateways) {
-            let bytes = encode(&account.snapshot());
+        for (account, counts) in snapshots {
+            let (name, bytes) = (account.name(), encode(counts));
             if self.last.get(name) != Some(&bytes) {
                 batch = batch.put(key(name), bytes.clone());
                 self.last.insert(name.to_owned(), bytes);
@@ -103,11 +146,18 @@ impl Keeper {
         gateways: &BTreeMap<Arc<str>, Reached>,
         clock: &dyn Clock,
     ) -> Result<(), AllowanceError> {
+        let accounts = accounts(gateways);
         loop {
-            clock
-                .sleep_until(clock.now().mono_ms.saturating_add(EVERY_MS))
-                .await;
             self.keep(store, gateways).await?;
+            let next = clock.now().mono_ms.saturating_add(EVERY_MS);
+            let mut low = accounts
+                .values()
+                .map(|account| account.runs_low().boxed())
+                .collect::<FuturesUnordered<_>>();
+            tokio::select! {
+                Some(()) = low.next() => {}
+                () = clock.sleep_until(next) => {}
+            }
         }
     }
 }

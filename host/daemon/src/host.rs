@@ -129,7 +129,7 @@ pub async fn live(
     });
     let ended = tasks.finish().await;
     // The last calls in flight drew as well.
-    let kept = Keeper::default().keep(&host.store, &host.gateways).await;
+    let kept = Keeper::default().close(&host.store, &host.gateways).await;
     let closed = host.store.clone().close().await;
     ended?;
     kept?;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tidegate_core::pace::{
     Identity, Pacer, PoolCounts, PoolError, PoolFigures, Seat, Settings, Ticket,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointSpec, MAIN, Origin};
@@ -50,6 +50,8 @@ pub struct Account {
     name: String,
     clock: Arc<dyn Clock>,
     line: Mutex<Line>,
+    /// What is booked runs low.
+    low: Notify,
 }
 
 pub(crate) struct Line {
@@ -73,6 +75,7 @@ impl Account {
                 pacer: Pacer::empty(lanes),
                 waking: HashMap::new(),
             }),
+            low: Notify::new(),
         }
     }
 
@@ -101,14 +104,18 @@ impl Account {
     /// Hands out what can go now, to whomever it belongs.
     pub(crate) fn grant(&self) {
         let now = self.clock.now();
-        self.with(|line| {
+        let low = self.with(|line| {
             for ticket in line.pacer.grant(now) {
                 // Who no longer listens gives its permit back by itself.
                 if let Some(wake) = line.waking.remove(&ticket) {
                     wake.send(()).ok();
                 }
             }
+            line.pacer.wants_keeping()
         });
+        if low {
+            self.low.notify_one();
+        }
     }
 
     /// What a sync gets beside others of its lane, 1 unless said.
@@ -122,10 +129,28 @@ impl Account {
         self.with(|line| line.pacer.restore(now, counts));
     }
 
-    /// What the pools must not forget over a restart.
+    /// What the pools must not forget over a restart. Where books are kept, it also books what may leave next:
+    /// tell [`Self::kept`] once it is durable.
     pub fn snapshot(&self) -> Vec<PoolCounts> {
         let now = self.clock.now();
         self.with(|line| line.pacer.snapshot(now))
+    }
+
+    /// From now on nothing leaves that a durable snapshot has not booked. Call it after [`Self::restore`], and only
+    /// where somebody keeps snapshots: without one no request gets its permit.
+    pub fn keep_books(&self) {
+        self.with(|line| line.pacer.keep_books());
+    }
+
+    /// A snapshot is durable: what it booked may leave.
+    pub fn kept(&self, counts: &[PoolCounts]) {
+        self.with(|line| line.pacer.kept(counts));
+        self.grant();
+    }
+
+    /// Ends when a snapshot should be made durable, because what is booked runs low.
+    pub async fn runs_low(&self) {
+        self.low.notified().await;
     }
 }
 

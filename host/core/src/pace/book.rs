@@ -7,6 +7,8 @@
 /// The part of a short window that is booked at once, and of a long one.
 const SHORT_PART: u64 = 20;
 const LONG_PART: u64 = 10_000;
+/// What is wanted at once of a long window is booked too, up to this part: a busy host need not wait for each snapshot.
+const BUSY_PART: u64 = 500;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Book {
@@ -15,6 +17,8 @@ pub(super) struct Book {
     part: u64,
     /// The largest request that did not fit.
     missed: u64,
+    /// Units that are wanted before the next snapshot, as things go.
+    wanted: u64,
 }
 
 impl Book {
@@ -23,6 +27,7 @@ impl Book {
             upto: 0,
             part: if short { SHORT_PART } else { LONG_PART },
             missed: 1,
+            wanted: 0,
         }
     }
 
@@ -44,7 +49,13 @@ impl Book {
 
     /// Units to book beyond those that have left.
     pub(super) fn size(&self, limit: u64) -> u64 {
-        (limit / self.part).max(self.missed)
+        let busy = self.wanted.min(limit / BUSY_PART);
+        (limit / self.part).max(self.missed).max(busy)
+    }
+
+    /// Units that left of late. Those that wait say nothing: a backlog has more than the window can give.
+    pub(super) fn wants(&mut self, units: u64) {
+        self.wanted = units;
     }
 
     /// Whether the next snapshot should be made durable now.

@@ -6,6 +6,9 @@ use super::identity::PoolKey;
 use super::pacer::Pacer;
 use crate::time::Now;
 
+/// What left in this time is about what leaves until the next snapshot.
+const LATELY_MS: u64 = 1_000;
+
 impl Pacer {
     /// From now on nothing leaves that is not on the books: see [`Self::snapshot`].
     pub fn keep_books(&mut self) {
@@ -34,6 +37,10 @@ impl Pacer {
         for (key, index) in &self.by_key {
             let pool = &mut self.pools[*index];
             pool.refresh(now);
+            let lately = pool.sent.after(now.mono_ms.saturating_sub(LATELY_MS));
+            if let Some(book) = &mut pool.book {
+                book.wants(lately);
+            }
             if let Some(mut kept) = pool.counts(now) {
                 kept.holder = key.holder.iter().map(ToString::to_string).collect();
                 counts.push(kept);

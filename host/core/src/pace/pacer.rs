@@ -212,7 +212,8 @@ impl Pacer {
                 let at_ms = pool.wake_ms.min(now.mono_ms + 60_000).max(now.mono_ms + 1);
                 (Wait { reason, at_ms }, None)
             } else {
-                match pool.check(now, &candidate, &self.settings) {
+                let room = pool.check(now, &candidate, &self.settings);
+                match room.and_then(|()| pool.check_book(now, *units)) {
                     Ok(()) => continue,
                     Err(wait) => {
                         let at_ms = wait.at_ms;

@@ -228,7 +228,6 @@ impl Pool {
         settings: &Settings,
     ) -> Result<(), Wait> {
         self.park.check(now.mono_ms, &self.name)?;
-        self.check_book(now, candidate.units)?;
         let lane = candidate.lane;
         let trust = self.park.trust(now.mono_ms);
         let trusted = |units: u64| {
@@ -274,8 +273,8 @@ impl Pool {
         }
     }
 
-    /// What is not on the books may not leave.
-    fn check_book(&self, now: Now, units: u64) -> Result<(), Wait> {
+    /// What is not on the books may not leave. That is over in milliseconds, so it is no reason not to get in line.
+    pub(super) fn check_book(&self, now: Now, units: u64) -> Result<(), Wait> {
         match &self.book {
             Some(book) if !book.holds(self.left, units) => Err(Wait {
                 reason: Reason::Unbooked {

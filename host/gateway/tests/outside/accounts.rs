@@ -1,10 +1,10 @@
 //! Endpoints on one account share what the vendor counts together (invariant 7).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tidegate_core::manifest::Manifest;
-use tidegate_gateway::{Allowances, AuthSpec, ManualClock, Outside, Secret};
+use tidegate_gateway::{Allowances, AuthSpec, ManualClock, Outside, PoolCounts, Secret};
 
 use crate::kit::{Bench, Vendor, code, get, manifest, reading, spec};
 
@@ -116,4 +116,65 @@ async fn two_endpoints_that_wait_share_the_pace() {
         (2_000..4_500).contains(&took_ms),
         "24 requests at 8 a second took {took_ms} ms"
     );
+}
+
+/// Whenever a host is killed, the next one uses no unit twice, and loses few.
+#[tokio::test]
+async fn a_kill_forgets_nothing_that_left() {
+    for sent in 0..=10 {
+        let vendor = Vendor::start([]).await;
+        let clock = ManualClock::default();
+        let manifest = pools(10, "24h");
+        let durable = Mutex::new(Vec::new());
+        let first = endpoint(
+            &vendor,
+            "token",
+            &manifest,
+            (&clock, &Allowances::default()),
+        );
+        first.gateway.account().keep_books();
+        tokio::select! {
+            biased;
+            results = first.fetch((0..sent).map(|_| get("/a")).collect()) => {
+                assert!(results.iter().all(Result::is_ok), "{results:?}");
+            }
+            () = keep(&first, &durable) => unreachable!("it is killed"),
+        }
+        drop(first);
+
+        let next = endpoint(
+            &vendor,
+            "token",
+            &manifest,
+            (&clock, &Allowances::default()),
+        );
+        next.gateway
+            .account()
+            .restore(&durable.lock().expect("lock"));
+        next.gateway.account().keep_books();
+        let alone = next.fetch(vec![get("/a")]).await;
+        assert!(alone[0].is_err(), "nothing leaves before it is booked");
+        assert_eq!(vendor.seen().len(), sent);
+        tokio::select! {
+            biased;
+            _ = next.fetch((0..20).map(|_| get("/a")).collect()) => {}
+            () = keep(&next, &durable) => unreachable!("it is killed"),
+        }
+        let seen = vendor.seen().len();
+        assert!(
+            (9..=10).contains(&seen),
+            "{seen} of 10 after a kill at {sent}"
+        );
+    }
+}
+
+/// Makes snapshots durable, as a host does.
+async fn keep(bench: &Bench, durable: &Mutex<Vec<PoolCounts>>) {
+    let account = bench.gateway.account();
+    loop {
+        let counts = account.snapshot();
+        durable.lock().expect("lock").clone_from(&counts);
+        account.kept(&counts);
+        account.runs_low().await;
+    }
 }
