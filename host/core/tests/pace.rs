@@ -446,6 +446,33 @@ fn a_limit_set_by_hand_is_never_exceeded() {
     assert_eq!(took, 10);
 }
 
+/// What is left of a smaller edition's limit must not look like use by others, nor what is left of a larger one's like
+/// none at all.
+#[test]
+fn what_is_left_is_left_of_the_limit_that_the_operator_knows() {
+    for (limit, left, others) in [(50, 49, 0), (50, 30, 19), (200, 199, 0), (200, 150, 49)] {
+        let set = PoolOverride {
+            limit: Some(limit),
+            share: 1.0,
+        };
+        let mut pacer = Pacer::new(
+            &manifest(vec![rolling("burst", 100, "24h")]),
+            &BTreeMap::from([("burst".to_owned(), set)]),
+            Settings::default(),
+        )
+        .expect("pools");
+        let ticket = try_one(&mut pacer, at(0), Lane::Critical).expect("room");
+        let report = Report {
+            pool: "burst".to_owned(),
+            remaining: Some(left),
+            ..Report::default()
+        };
+        pacer.settle(at(100), ticket, &Ended::Answered(vec![report]));
+        let figures = pacer.figures(at(100)).remove(0);
+        assert_eq!(figures.used_by_others, others, "{left} left of {limit}");
+    }
+}
+
 #[test]
 fn a_throttle_parks_and_one_probe_goes_ahead() {
     let mut pacer = pacer(vec![rolling("daily", 100, "24h")]);

@@ -109,10 +109,21 @@ fn retry_after_ms(text: &str, wall_us: i64) -> Option<u64> {
     Some((moment.as_millisecond() - wall_us / 1_000).max(0) as u64)
 }
 
-/// What the answer's headers say of pools.
+/// What the answer's headers say of pools, one report for each: a limit and what is left of it may stand in two headers.
 pub(crate) fn reports(manifest: &Manifest, response: &HttpResponse) -> Vec<Report> {
     let read = |reading: &Reading| Report::read(reading, header(response, &reading.header)?);
-    manifest.readings.iter().filter_map(read).collect()
+    let mut reports: Vec<Report> = Vec::new();
+    for report in manifest.readings.iter().filter_map(read) {
+        match reports.iter_mut().find(|known| known.pool == report.pool) {
+            Some(known) => {
+                known.used = known.used.or(report.used);
+                known.limit = known.limit.or(report.limit);
+                known.remaining = known.remaining.or(report.remaining);
+            }
+            None => reports.push(report),
+        }
+    }
+    reports
 }
 
 fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
@@ -126,6 +137,42 @@ fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_headers_tell_of_one_pool() {
+        let readings = r#"
+            [plugin]
+            name = "vendor"
+            version = "1.0.0"
+            kind = "connector"
+            wit = "0.1.0"
+            [[readings]]
+            pool = "burst"
+            header = "x-limit"
+            pattern = "{limit}"
+            [[readings]]
+            pool = "burst"
+            header = "x-left"
+            pattern = "{remaining}"
+        "#;
+        let manifest: Manifest = toml::from_str(readings).expect("a manifest");
+        let header = |name: &str, value: &str| tidegate_core::plugin::Header {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let response = HttpResponse {
+            status: 200,
+            headers: vec![header("X-Left", "99"), header("X-Limit", "100")],
+            body: Vec::new(),
+        };
+        let told = Report {
+            pool: "burst".to_owned(),
+            used: None,
+            limit: Some(100),
+            remaining: Some(99),
+        };
+        assert_eq!(reports(&manifest, &response), [told]);
+    }
 
     #[test]
     fn a_wait_is_seconds_or_a_date() {

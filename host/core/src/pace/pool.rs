@@ -163,9 +163,11 @@ impl Pool {
         }
     }
 
-    /// The limit that the vendor counts down from, whatever we allow ourselves.
+    /// The limit that the vendor counts down from. Where it does not say, the operator knows the edition better than the
+    /// manifest does.
     pub(super) fn vendors_limit(&self) -> u64 {
-        self.reported_limit.unwrap_or(self.written_limit)
+        let known = self.reported_limit.or(self.set.limit);
+        known.unwrap_or(self.written_limit)
     }
 
     /// Units that are ours at most.

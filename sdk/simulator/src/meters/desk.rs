@@ -72,7 +72,7 @@ impl Desk {
             others: None,
             failing: None,
             revoked: BTreeSet::new(),
-            known: Vec::new(),
+            known: options.credentials.clone(),
             in_a_row: BTreeMap::new(),
             started_ms: now_ms,
             next: 0,
@@ -88,6 +88,11 @@ impl Desk {
         }
         let others = desk.options.neighbour.clone();
         desk.neighbour(now_ms, others.as_ref());
+        if let Some(others) = &mut desk.others {
+            others.look_back();
+        }
+        let at_ms = desk.vendor_ms(now_ms);
+        desk.settle(now_ms, at_ms);
         Ok(desk)
     }
 

@@ -40,6 +40,11 @@ impl Others {
         }
     }
 
+    /// They have been there for a stretch before anybody else came.
+    pub(crate) fn look_back(&mut self) {
+        self.next_ms = (self.next_ms - self.stretch_ms as f64).max(0.0);
+    }
+
     /// Nobody is there yet whose allowance could be shared.
     pub(crate) fn wait(&mut self, now_ms: u64) {
         self.next_ms = now_ms as f64;
