@@ -146,6 +146,11 @@ impl Host {
         }
     }
 
+    /// Asks it.
+    pub async fn ask(&self, request: &Request) -> Result<Answer> {
+        Ok(control::ask(&self.data(), request).await?)
+    }
+
     /// Tells it to do something.
     pub async fn command(&self, command: status::Command) -> Result<Answer> {
         Ok(control::ask(&self.data(), &Request::Command { command }).await?)

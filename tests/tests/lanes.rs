@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use tidegate::control::{Answer, Request};
 use tidegate::status::{Status, SyncState, SyncStatus};
+use tidegate_core::pace::Lane;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{built, host::Host, things};
 
@@ -62,6 +64,41 @@ fn deals(status: &Status, as_wanted: impl Fn(&SyncStatus) -> bool) -> Vec<String
     wrong.map(|sync| format!("{sync:?}")).collect()
 }
 
+/// The host's own books of the vendor's day, by lane: they add up to what the vendor counted.
+async fn spent(host: &Host, org: &Handle) -> Result<()> {
+    let quota = host.ask(&Request::Quota).await?;
+    let Answer::Quota(quota) = quota else {
+        anyhow::bail!("{quota:?}");
+    };
+    let usage = host.ask(&Request::Usage { hours: 24 }).await?;
+    let Answer::Usage(usage) = usage else {
+        anyhow::bail!("{usage:?}");
+    };
+    let daily = quota.iter().find(|pool| pool.pool == "daily");
+    let used = usage.iter().find(|pool| pool.pool == "daily");
+    let (daily, used) = daily.zip(used).context("no pool daily")?;
+    let stats = org.stats();
+    let vendors = stats["windows"]["daily"]["used"].as_u64();
+    // The vendor does not count logins, and we do not rely on that.
+    let logins = stats["sessions_given"].as_u64();
+    let both = vendors
+        .zip(logins)
+        .map(|(vendors, logins)| vendors + logins);
+    ensure!(both == Some(used.total.units), "{stats} {used:?}");
+    ensure!(
+        daily.ours == used.total.units && daily.left == daily.limit - daily.ours - daily.others
+    );
+    let rows = |lane| {
+        let lines = used.lines.iter();
+        let pushed = lines.filter(|line| line.operation == "push" && line.sync == "deals");
+        let pushed = pushed.filter(|line| line.lane == lane);
+        pushed.map(|line| line.sums.rows).sum::<u64>()
+    };
+    ensure!(rows(Lane::Critical) == 1, "{used:?}");
+    ensure!(rows(Lane::Backfill) == ROWS, "{used:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_critical_change_overtakes_a_backfill() -> Result<()> {
     let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
@@ -112,5 +149,6 @@ async fn a_critical_change_overtakes_a_backfill() -> Result<()> {
     host.until(PATIENCE, |status| Ok(deals(status, done)))
         .await?;
     ensure!(contacts(&org, "Small") as u64 == ROWS);
+    spent(&host, &org).await?;
     host.stop().await
 }

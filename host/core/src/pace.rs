@@ -68,7 +68,7 @@ pub use ladder::{Asks, Ladder, Level, Steps};
 pub use pacer::{Pacer, Seat, Ticket};
 pub use park::Throttled;
 pub use report::Report;
-pub use usage::{Forecast, Spender, Spent, Usage};
+pub use usage::{Forecast, Hour, Spender, Spent, Usage};
 
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ use crate::config::problem::{Findings, Problem};
 use crate::config::{self, Loaded};
 use crate::host::{Courier, Host, Reached};
 use crate::sync::{self, Assembly, Intents, SyncParts, Syncs};
+use crate::usage;
 
 /// Why there is no store to work with.
 #[derive(Debug, thiserror::Error)]
@@ -245,6 +246,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         endpoints.insert(name, Arc::new(parts));
     }
     allowances::restore(&store, &reached)?;
+    usage::restore(&store, &reached)?;
     for sync in config.syncs.values() {
         let spec = &sync.spec;
         for side in [&spec.left, &spec.right] {

@@ -14,7 +14,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use crate::quota::PoolQuota;
 use crate::status::{Command, CommandError, Done, Status};
+use crate::usage::PoolUsage;
 
 const LINE_BYTES_MAX: u64 = 64 << 10;
 const CONNECTIONS_MAX: usize = 32;
@@ -23,6 +25,12 @@ const CONNECTIONS_MAX: usize = 32;
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
     Status,
+    /// Every allowance as it stands.
+    Quota,
+    /// What was used in the last hours.
+    Usage {
+        hours: u32,
+    },
     /// Finish the calls in flight and end, as on SIGTERM.
     Stop,
     Command {
@@ -34,6 +42,8 @@ pub enum Request {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Status(Box<Status>),
+    Quota(Vec<PoolQuota>),
+    Usage(Vec<PoolUsage>),
     /// The stop has begun.
     Stopping,
     Done(Done),

@@ -21,13 +21,13 @@ use crate::check::plugins::Plugins;
 use crate::config::meant::Config;
 use crate::control::{Answer, Answerer, Listener, Request};
 use crate::grants;
-use crate::levels;
 use crate::progress;
 use crate::status::Command;
 use crate::status::{
     CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
+use crate::{levels, quota, usage};
 
 /// The parts of a running host, as far as it can be asked about them.
 pub struct Host {
@@ -127,12 +127,24 @@ pub async fn live(
             .await?;
         Ok(())
     });
+    let noting = host.clone();
+    tasks.start(Task::Usage, async move {
+        let (store, clock) = (&noting.store, noting.clock.as_ref());
+        usage::Keeper::default()
+            .run(store, &noting.gateways, clock)
+            .await?;
+        Ok(())
+    });
     let ended = tasks.finish().await;
     // The last calls in flight drew as well.
     let kept = Keeper::default().close(&host.store, &host.gateways).await;
+    let noted = usage::Keeper::default()
+        .keep(&host.store, &host.gateways)
+        .await;
     let closed = host.store.clone().close().await;
     ended?;
     kept?;
+    noted?;
     Ok(closed?)
 }
 
@@ -228,6 +240,16 @@ impl Answerer for Host {
         async move {
             match request {
                 Request::Status => Answer::Status(Box::new(self.status().await)),
+                Request::Quota => Answer::Quota(quota::report(
+                    &self.gateways,
+                    |plugin| self.plugins.get(plugin).map(|plugin| plugin.manifest()),
+                    self.clock.as_ref(),
+                )),
+                Request::Usage { hours } => {
+                    let now_us = self.clock.now().wall_us;
+                    let since_us = usage::since_us(now_us, hours);
+                    Answer::Usage(usage::report(&self.gateways, since_us))
+                }
                 Request::Stop => {
                     tracing::info!("stopping: asked on the socket");
                     self.stop.cancel();
@@ -254,7 +276,8 @@ impl Answerer for Host {
     }
 }
 
-fn waits_for(reason: &Reason) -> String {
+/// A reason in words.
+pub(crate) fn waits_for(reason: &Reason) -> String {
     match reason {
         Reason::PoolSpent { .. } => "spent",
         Reason::Reserve { .. } => "the rest is kept for urgent work",

@@ -9,6 +9,7 @@
 //! - [`host`]: a host's life
 //! - [`allowances`]: what was drawn from the vendors, kept over a restart
 //! - [`grants`]: credentials that were renewed meanwhile
+//! - [`quota`], [`usage`]: how the allowances stand, and what was used of them
 //! - [`levels`]: how far allowances are used up
 //! - [`alerts`]: what it tells a webhook
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
@@ -31,6 +32,8 @@ pub mod host;
 pub mod levels;
 pub mod logs;
 pub mod progress;
+pub mod quota;
 pub mod status;
 pub mod sync;
 pub mod tasks;
+pub mod usage;

@@ -24,6 +24,8 @@ pub enum Task {
     Progress,
     /// Stores what was drawn from the vendors' allowances.
     Allowances,
+    /// Stores what was used of them, for people.
+    Usage,
     /// Tells how far allowances are used up.
     Levels,
     /// Sends alerts to the webhook.
@@ -56,6 +58,7 @@ impl Task {
             | Self::Signals
             | Self::Progress
             | Self::Allowances
+            | Self::Usage
             | Self::Levels
             | Self::Alerts => OnStop::Abandon,
         }
@@ -63,7 +66,9 @@ impl Task {
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Store | Self::Signals | Self::Allowances => OnError::StopHost,
+            Self::Engine | Self::Store | Self::Signals | Self::Allowances | Self::Usage => {
+                OnError::StopHost
+            }
             Self::Control | Self::Progress | Self::Levels | Self::Alerts => OnError::Log,
         }
     }
@@ -76,6 +81,7 @@ impl Task {
             Self::Signals => "signals",
             Self::Progress => "progress",
             Self::Allowances => "allowances",
+            Self::Usage => "usage",
             Self::Levels => "levels",
             Self::Alerts => "alerts",
         }

@@ -85,6 +85,8 @@ impl Answerer for Pretended {
     fn answer(&self, request: Request) -> BoxFuture<'_, Answer> {
         let answer = match &request {
             Request::Status => Answer::Status(Box::new(self.status())),
+            Request::Quota => Answer::Quota(Vec::new()),
+            Request::Usage { .. } => Answer::Usage(Vec::new()),
             Request::Stop => Answer::Stopping,
             Request::Command {
                 command:

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tidegate_core::pace::{
-    Identity, Pacer, PoolCounts, PoolError, PoolFigures, Seat, Settings, Ticket,
+    Identity, Pacer, PoolCounts, PoolError, PoolFigures, Seat, Settings, Spender, Spent, Ticket,
+    Usage,
 };
 use tokio::sync::{Notify, oneshot};
 
+use crate::call::Call;
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointSpec, MAIN, Origin};
 
@@ -52,6 +54,7 @@ pub struct Account {
     line: Mutex<Line>,
     /// What is booked runs low.
     low: Notify,
+    usage: Mutex<Usage>,
 }
 
 pub(crate) struct Line {
@@ -76,6 +79,7 @@ impl Account {
                 waking: HashMap::new(),
             }),
             low: Notify::new(),
+            usage: Mutex::default(),
         }
     }
 
@@ -121,6 +125,41 @@ impl Account {
     /// What a sync gets beside others of its lane, 1 unless said.
     pub fn weigh(&self, sync: &Arc<str>, weight: u32) {
         self.with(|line| line.pacer.weigh(sync, weight));
+    }
+
+    fn usage_mut(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was used in the last two weeks, for people.
+    pub fn usage(&self) -> Usage {
+        self.usage_mut().clone()
+    }
+
+    /// Takes over what an earlier run had noted. Call it before the first request.
+    pub fn restore_usage(&self, usage: Usage) {
+        *self.usage_mut() = usage;
+    }
+
+    /// Notes what one request drew and moved. One that drew on no pool is noted under an empty name.
+    pub(crate) fn note(&self, call: &Call, drawn: &[(Arc<str>, u64)], spent: Spent) {
+        let wall_ms = self.clock.now().wall_us / 1_000;
+        let nothing = [(Arc::from(""), 0)];
+        let drawn = if drawn.is_empty() { &nothing } else { drawn };
+        let mut usage = self.usage_mut();
+        for (pool, units) in drawn {
+            let spender = Spender {
+                pool: pool.clone(),
+                sync: call.sync.clone(),
+                operation: call.function.into(),
+                lane: call.lane,
+            };
+            let spent = Spent {
+                units: *units,
+                ..spent
+            };
+            usage.note(wall_ms, &spender, &spent);
+        }
     }
 
     /// Takes over an earlier run's counts. Call it before the first request, when all endpoints are there.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tidegate_core::pace::{Draws, Ended, Reason, Shape, Throttled, Wait};
+use tidegate_core::pace::{Draws, Ended, Reason, Shape, Spent, Throttled, Wait};
 use tidegate_core::plugin::{
     Executed, Fault, FaultKind, HttpMethod, HttpRequest, HttpResponse, Request,
 };
@@ -127,7 +127,8 @@ impl Gateway {
             permit.settle(Ended::Unsent);
             return Err(fault.into());
         }
-        let (response, said) = self.send(call, wire, outgoing, permit).await?;
+        let rows = request.rows.len() as u64;
+        let (response, said) = self.send(call, wire, outgoing, rows, permit).await?;
         if signs::is_expired(&self.spec().manifest, &response, &said) {
             return Err(Failure::Expired {
                 generation: login.generation,
@@ -178,12 +179,13 @@ impl Gateway {
         }
     }
 
-    /// Sends once, under a permit, and tells the pools how it went.
+    /// Sends once, with so many of our rows, under a permit, and tells the pools how it went.
     async fn send(
         &self,
         call: &Call,
         wire: &Wire,
         outgoing: Outgoing,
+        rows: u64,
         permit: Permit<'_>,
     ) -> Result<(HttpResponse, Said), WireError> {
         let counts = self.counts();
@@ -191,9 +193,19 @@ impl Gateway {
         counts
             .bytes_out
             .fetch_add(outgoing.body.len() as u64, Ordering::Relaxed);
+        let mut spent = Spent {
+            calls: 1,
+            rows,
+            bytes: outgoing.body.len() as u64,
+            ..Spent::default()
+        };
+        let account = self.account();
         let response = match wire.send(outgoing).await {
             Ok(response) => response,
             Err(error) => {
+                if !error.unsent {
+                    account.note(call, permit.drawn(), spent);
+                }
                 let ended = if error.unsent {
                     Ended::Unsent
                 } else {
@@ -208,7 +220,11 @@ impl Gateway {
             .fetch_add(response.body.len() as u64, Ordering::Relaxed);
         let manifest = &self.spec().manifest;
         let said = signs::said(manifest, &response);
-        let Some(throttle) = signs::throttle(manifest, &response, &said) else {
+        let throttle = signs::throttle(manifest, &response, &said);
+        spent.bytes += response.body.len() as u64;
+        spent.throttled = u64::from(throttle.is_some());
+        account.note(call, permit.drawn(), spent);
+        let Some(throttle) = throttle else {
             permit.settle(Ended::Answered(signs::reports(manifest, &response)));
             return Ok((response, said));
         };
@@ -298,7 +314,7 @@ impl Gateway {
             headers: request.headers,
             body: request.body,
         };
-        let sent = self.send(call, wire, outgoing, permit).await;
+        let sent = self.send(call, wire, outgoing, 0, permit).await;
         let now_ms = self.clock().now().mono_ms;
         let (response, _) = sent.map_err(|error| {
             session.refuse(now_ms, error.fault, UNREACHED_FIRST_MS, UNREACHED_MAX_MS)

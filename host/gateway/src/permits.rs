@@ -64,7 +64,9 @@ impl Permits {
     ) -> Result<Permit<'_>, Refusal> {
         let now = self.account.clock().now();
         let (wake, mut woken) = oneshot::channel();
+        let mut drawn = Vec::new();
         let ticket = self.account.with(|line| {
+            drawn = line.pacer.drawn(&draws);
             let ticket = line.pacer.ask(now, lane, sync, draws)?;
             line.waking.insert(ticket, wake);
             Ok(ticket)
@@ -73,6 +75,7 @@ impl Permits {
         let permit = Permit {
             account: &self.account,
             ticket: ticket.map_err(Refusal::Impossible)?,
+            drawn,
             ended: Some(Ended::Unsent),
         };
         loop {
@@ -99,6 +102,7 @@ impl Permits {
 pub(crate) struct Permit<'a> {
     account: &'a Account,
     ticket: Ticket,
+    drawn: Vec<(Arc<str>, u64)>,
     ended: Option<Ended>,
 }
 
@@ -106,6 +110,11 @@ impl Permit<'_> {
     fn sent(mut self) -> Self {
         self.ended = Some(Ended::Lost);
         self
+    }
+
+    /// What it draws, by the pools' names.
+    pub(crate) fn drawn(&self) -> &[(Arc<str>, u64)] {
+        &self.drawn
     }
 
     /// Tells how the request ended.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Lane;
+use super::cost::Draws;
+use super::{Lane, Pacer};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Two weeks.
@@ -43,11 +44,19 @@ impl Spent {
     }
 }
 
+/// One hour's use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Hour {
+pub struct Hour {
     /// Hours since 1970.
     hour: i64,
     lines: BTreeMap<Spender, Spent>,
+}
+
+impl Hour {
+    /// Hours since 1970.
+    pub fn number(&self) -> i64 {
+        self.hour
+    }
 }
 
 /// The last two weeks, hour by hour.
@@ -64,7 +73,34 @@ pub struct Forecast {
     pub ends_in_ms: Option<u64>,
 }
 
+impl Forecast {
+    /// For a window that moves on with the time, in which use falls out again: a pace that it holds never ends it.
+    pub fn of_rolling(self, limit: u64, window_ms: u64) -> Self {
+        let whole = u128::from(self.units_per_hour) * u128::from(window_ms) / HOUR_MS as u128;
+        Self {
+            ends_in_ms: self.ends_in_ms.filter(|_| whole > u128::from(limit)),
+            ..self
+        }
+    }
+}
+
 impl Usage {
+    /// What was kept, in any order.
+    pub fn from_hours(hours: impl IntoIterator<Item = Hour>) -> Self {
+        let mut hours: Vec<Hour> = hours.into_iter().collect();
+        hours.sort_by_key(|hour| hour.hour);
+        let old = hours.len().saturating_sub(HOURS_MAX);
+        hours.drain(..old);
+        Self {
+            hours: hours.into(),
+        }
+    }
+
+    /// Oldest first; two weeks of them at most.
+    pub fn hours(&self) -> impl DoubleEndedIterator<Item = &Hour> {
+        self.hours.iter()
+    }
+
     /// Counts use at a moment of the wall clock. One from before the newest hour, because the clock was set back,
     /// counts in the newest.
     pub fn note(&mut self, wall_ms: i64, spender: &Spender, spent: &Spent) {
@@ -156,6 +192,16 @@ impl Usage {
     }
 }
 
+impl Pacer {
+    /// What a request draws, by the pools' names.
+    pub fn drawn(&self, draws: &Draws) -> Vec<(Arc<str>, u64)> {
+        let units = draws.units.iter();
+        units
+            .map(|(pool, units)| (self.pools[*pool].name.clone(), *units))
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,5 +254,11 @@ mod tests {
         assert_eq!(forecast.ends_in_ms, Some(HOUR_MS as u64));
         let lasting = usage.forecast(now_ms, "daily", 4_400, 320, 1_000);
         assert_eq!(lasting.ends_in_ms, None);
+        let day_ms = 24 * HOUR_MS as u64;
+        assert_eq!(forecast.of_rolling(24 * 4_400, day_ms).ends_in_ms, None);
+        assert_eq!(forecast.of_rolling(24 * 4_400 - 1, day_ms), forecast);
+
+        let kept: Vec<Hour> = usage.hours().rev().cloned().collect();
+        assert_eq!(Usage::from_hours(kept), usage);
     }
 }

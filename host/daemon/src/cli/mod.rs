@@ -6,6 +6,7 @@ mod exit;
 mod pause;
 mod plugin;
 mod print;
+mod quota;
 mod run;
 mod status;
 mod store;
@@ -52,6 +53,10 @@ enum Command {
     Run,
     /// Show how a running host is doing
     Status,
+    /// Show every allowance: what is used, by whom, what is left, and until when it lasts
+    Quota,
+    /// Show what was used of the allowances, by hour, sync, operation and lane
+    Usage(quota::UsageArguments),
     /// Hold a sync, an endpoint or everything; changes wait, and nothing is lost
     Pause(pause::PauseArguments),
     /// Let what is held, or was stopped by a failure, go on at once
@@ -89,6 +94,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&config, &arguments, &terminal),
         Command::Run => run::run(&config, &terminal),
         Command::Status => ask(Request::Status),
+        Command::Quota => ask(Request::Quota),
+        Command::Usage(arguments) => ask(quota::request(arguments)),
         Command::Pause(arguments) => ask(pause::pause(arguments)),
         Command::Resume(arguments) => ask(pause::resume(arguments)),
         Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::print::{Table, Terminal, ago, bytes, chain, count};
-use super::{pause, runtime};
+use super::{pause, quota, runtime};
 use crate::alerts::AlertsStatus;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
@@ -97,6 +97,14 @@ fn show(answer: Answer, terminal: &Terminal) -> Exit {
             } else {
                 Exit::Done
             }
+        }
+        Answer::Quota(pools) => {
+            terminal.answer(&pools, |pools| quota::quota(pools));
+            Exit::Done
+        }
+        Answer::Usage(pools) => {
+            terminal.answer(&pools, |pools| quota::usage(pools));
+            Exit::Done
         }
         Answer::Stopping => {
             terminal.answer(&serde_json::json!({ "stopping": true }), |_| {
