@@ -159,7 +159,7 @@ pub struct Impossible {
 pub enum PoolError {
     #[error("there is no pool called {0} in the plugin's manifest")]
     Unknown(String),
-    #[error("the limit of pool {0} can't be set by hand")]
+    #[error("the limit of pool {0} can't be raised by hand")]
     Fixed(String),
     #[error("pool {0}: a share lies above 0 and is at most 1")]
     Share(String),

@@ -81,7 +81,9 @@ impl Pool {
     pub(super) fn new(written: &Written, set: Option<&PoolOverride>) -> Result<Self, PoolError> {
         let pool = || written.name.clone();
         let set = match set {
-            Some(set) if !written.overridable && set.limit.is_some() => {
+            Some(set)
+                if !written.overridable && set.limit.is_some_and(|limit| limit > written.limit) =>
+            {
                 return Err(PoolError::Fixed(pool()));
             }
             Some(set) => *set,

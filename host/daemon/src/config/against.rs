@@ -7,12 +7,12 @@ use std::sync::Arc;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use tidegate_core::manifest::{Manifest, PluginKind, Pool, Protocol};
-use tidegate_core::pace::PoolOverride;
+use tidegate_core::pace::{Pacer, PoolError, PoolOverride, Settings};
 use tidegate_gateway::Origin;
 
 use super::meant::{Auth, Config, Endpoint};
 use super::places::join;
-use super::problem::{Code, Findings, listed, suggest};
+use super::problem::{Code, Findings, Problem, listed, suggest};
 
 /// Compares the config with the manifests that could be read, by the plugins' names in the config.
 pub fn check(config: &Config, manifests: &BTreeMap<Arc<str>, Manifest>, findings: &Findings) {
@@ -142,6 +142,36 @@ fn pools(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Finding
             Some(pool) => pool_holds(pool, wanted, &key, findings),
         }
     }
+    // Whatever else would keep the host from starting; what was found already has its place.
+    let told = |problem: &Problem| problem.place.key.starts_with(&key);
+    if !findings.problems().iter().any(told)
+        && let Err(error) = Pacer::new(manifest, &endpoint.pools, Settings::default())
+    {
+        let pool = pool_of(&error);
+        findings.error_with_help(
+            Code::PoolOverride,
+            &join(&key, pool),
+            error.to_string(),
+            match endpoint.pools.contains_key(pool) {
+                true => "",
+                false => "this is the plugin's own manifest: use another version of it",
+            },
+        );
+    }
+}
+
+fn pool_of(error: &PoolError) -> &str {
+    match error {
+        PoolError::Unknown(pool)
+        | PoolError::Fixed(pool)
+        | PoolError::Share(pool)
+        | PoolError::Empty(pool)
+        | PoolError::Endless(pool)
+        | PoolError::Twice(pool)
+        | PoolError::Dear { pool, .. }
+        | PoolError::Duration { pool, .. }
+        | PoolError::Zone { pool, .. } => pool,
+    }
 }
 
 fn pool_holds(pool: &Pool, wanted: &PoolOverride, key: &str, findings: &Findings) {
@@ -153,6 +183,19 @@ fn pool_holds(pool: &Pool, wanted: &PoolOverride, key: &str, findings: &Findings
             format!(
                 "{limit} is more than the vendor's {}, which no edition or add-on raises ({})",
                 pool.limit, pool.source
+            ),
+        );
+    }
+    // As the pacer reckons it.
+    let ours = ((limit as f64) * wanted.share) as u64;
+    if ours > 0 && ours < pool.dearest() {
+        let by_limit = wanted.limit.is_some_and(|limit| limit < pool.dearest());
+        findings.error(
+            Code::PoolOverride,
+            &join(key, if by_limit { "limit" } else { "share" }),
+            format!(
+                "{ours} units are less than the {} that a request costs there, so it would never leave",
+                pool.dearest()
             ),
         );
     }
