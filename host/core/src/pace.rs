@@ -214,11 +214,15 @@ pub enum Reason {
     Degraded { pool: Arc<str> },
     /// Its use is not yet on the books that survive a kill.
     Unbooked { pool: Arc<str> },
+    /// The endpoint fails, and is left alone for a while or tried with little.
+    Failing { endpoint: Arc<str> },
+    /// Somebody holds a pool, an endpoint or an account.
+    Paused { what: Arc<str> },
 }
 
 impl Reason {
-    /// The pool that is waited for.
-    pub fn pool(&self) -> &Arc<str> {
+    /// The pool, endpoint or account that is waited for.
+    pub fn what(&self) -> &Arc<str> {
         match self {
             Self::PoolSpent { pool }
             | Self::Reserve { pool }
@@ -228,6 +232,8 @@ impl Reason {
             | Self::Smoothed { pool }
             | Self::Degraded { pool }
             | Self::Unbooked { pool } => pool,
+            Self::Failing { endpoint } => endpoint,
+            Self::Paused { what } => what,
         }
     }
 }

@@ -112,6 +112,7 @@ pub fn gateway(
         name: name.clone(),
         origins: endpoint.origins.clone(),
         auth: auth_spec(credentials),
+        accounts: Vec::new(),
         manifest: Arc::new(plugin.manifest().clone()),
         pools: endpoint.pools.clone(),
         egress: Egress {

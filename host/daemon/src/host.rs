@@ -287,6 +287,8 @@ pub(crate) fn waits_for(reason: &Reason) -> String {
         Reason::Smoothed { .. } => "handed out evenly",
         Reason::Degraded { .. } => "it runs out, and the rest is for urgent work",
         Reason::Unbooked { .. } => "its use is being put on disk",
+        Reason::Failing { .. } => "the endpoint fails, and is left alone for a while",
+        Reason::Paused { .. } => "somebody paused it",
     }
     .to_owned()
 }

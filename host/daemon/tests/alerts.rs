@@ -178,6 +178,7 @@ fn reached(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
         name: "crm".into(),
         origins: BTreeMap::from([("main".to_owned(), main)]),
         auth: AuthSpec::None,
+        accounts: Vec::new(),
         manifest: Arc::new(toml::from_str(MANIFEST).expect("a manifest")),
         pools: BTreeMap::new(),
         egress: Egress::default(),

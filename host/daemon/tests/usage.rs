@@ -65,6 +65,7 @@ fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
             name: name.into(),
             origins: BTreeMap::from([("main".to_owned(), main)]),
             auth: AuthSpec::None,
+            accounts: Vec::new(),
             manifest: Arc::new(manifest()),
             pools: BTreeMap::new(),
             egress: Egress::default(),

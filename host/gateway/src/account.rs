@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 use tidegate_core::pace::{
     Identity, Pacer, PoolCounts, PoolError, PoolFigures, Seat, Settings, Spender, Spent, Ticket,
-    Usage,
+    UnknownPool, Usage,
 };
 use tokio::sync::{Notify, oneshot};
 
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointSpec, MAIN, Origin};
+use crate::gate::{Gate, Held};
 
 /// Bytes of a credential's fingerprint, enough to tell a host's credentials apart.
 const FINGERPRINT_BYTES: usize = 8;
@@ -26,24 +27,27 @@ pub struct Allowances {
 }
 
 impl Allowances {
-    /// The endpoint's account, and its seat there. How lanes share a pool is as the first endpoint has it.
+    /// The endpoint's account, and a seat there for each of its credentials. How lanes share a pool is as the first
+    /// endpoint has it.
     pub(crate) fn join(
         &self,
         spec: &EndpointSpec,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<Account>, Seat), PoolError> {
-        let identity = identity(spec);
-        let name = format!("{} {}", spec.manifest.plugin.name, identity.account);
+    ) -> Result<(Arc<Account>, Vec<Seat>), PoolError> {
+        let place = place(spec);
+        let name = format!("{} {place}", spec.manifest.plugin.name);
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(account) = accounts.get(&name) {
-            let seat = account.join(spec, &identity)?;
-            return Ok((account.clone(), seat));
-        }
-        let account = Account::new(name.clone(), spec.limits.lanes, clock.clone());
-        let seat = account.join(spec, &identity)?;
-        let account = Arc::new(account);
+        let account = match accounts.get(&name) {
+            Some(account) => account.clone(),
+            None => Arc::new(Account::new(name.clone(), spec.limits.lanes, clock.clone())),
+        };
+        let others = spec.accounts.iter().map(|account| &account.auth);
+        let credentials = std::iter::once(&spec.auth).chain(others);
+        let seats = credentials
+            .map(|auth| account.join(spec, &identity(&place, auth)))
+            .collect::<Result<_, PoolError>>()?;
         accounts.insert(name, account.clone());
-        Ok((account, seat))
+        Ok((account, seats))
     }
 }
 
@@ -55,6 +59,14 @@ pub struct Account {
     /// What is booked runs low.
     low: Notify,
     usage: Mutex<Usage>,
+    doors: Mutex<Doors>,
+}
+
+/// Of the endpoints that go by an account.
+#[derive(Default)]
+struct Doors {
+    gates: Vec<Weak<Gate>>,
+    held: bool,
 }
 
 pub(crate) struct Line {
@@ -80,6 +92,7 @@ impl Account {
             }),
             low: Notify::new(),
             usage: Mutex::default(),
+            doors: Mutex::default(),
         }
     }
 
@@ -119,6 +132,69 @@ impl Account {
         });
         if low {
             self.low.notify_one();
+        }
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An endpoint's gate, which holds what the account holds.
+    pub(crate) fn gate(&self, endpoint: &Arc<str>) -> Arc<Gate> {
+        let account = Arc::from(self.name.as_str());
+        let gate = Arc::new(Gate::new(endpoint.clone(), account, self.clock.clone()));
+        let mut doors = self.doors();
+        if doors.held {
+            gate.hold(Held::Account, true);
+        }
+        doors.gates.push(Arc::downgrade(&gate));
+        gate
+    }
+
+    fn each_gate(&self, change: impl FnMut(Arc<Gate>)) {
+        let doors = self.doors();
+        doors
+            .gates
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(change);
+    }
+
+    /// Nothing leaves by this account until [`Self::resume`]; what is on its way ends by itself. Who waits is told
+    /// [`Reason::Paused`](tidegate_core::pace::Reason::Paused).
+    pub fn pause(&self) {
+        self.doors().held = true;
+        self.each_gate(|gate| gate.hold(Held::Account, true));
+    }
+
+    /// Lets the account go on: at each endpoint one request goes first, and more follow as they come back, so that
+    /// what has gathered does not leave at once.
+    pub fn resume(&self) {
+        self.doors().held = false;
+        self.each_gate(|gate| gate.hold(Held::Account, false));
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.doors().held
+    }
+
+    /// Nothing leaves that draws on the pools of this name until [`Self::resume_pool`].
+    pub fn pause_pool(&self, pool: &str) -> Result<(), UnknownPool> {
+        self.hold_pool(pool, true)
+    }
+
+    /// Lets a pool go on, as gently as [`Self::resume`].
+    pub fn resume_pool(&self, pool: &str) -> Result<(), UnknownPool> {
+        self.hold_pool(pool, false)?;
+        self.each_gate(|gate| gate.ease_in());
+        self.grant();
+        Ok(())
+    }
+
+    fn hold_pool(&self, pool: &str, held: bool) -> Result<(), UnknownPool> {
+        match self.with(|line| line.pacer.hold(pool, held)) {
+            0 => Err(UnknownPool(pool.to_owned())),
+            _ => Ok(()),
         }
     }
 
@@ -193,26 +269,37 @@ impl Account {
     }
 }
 
-/// As whom an endpoint calls, as far as its config tells. Vendors name no account there; the origin tells orgs
-/// apart where each has its own, and where it does not, sharing too much is safe.
-fn identity(spec: &EndpointSpec) -> Identity {
-    let account = match spec.origins.get(MAIN) {
+/// Where an endpoint's account is. Vendors name no account in a config; the origin tells orgs apart where each has its
+/// own, and where it does not, sharing too much is safe.
+fn place(spec: &EndpointSpec) -> String {
+    match spec.origins.get(MAIN) {
         Some(Origin::Http(url)) => url.origin().ascii_serialization(),
         Some(Origin::Sqlite(path)) => path.display().to_string(),
         None => String::new(),
+    }
+}
+
+/// As whom a credential calls, as far as it tells.
+fn identity(account: &str, auth: &AuthSpec) -> Identity {
+    let (app, user) = match auth {
+        AuthSpec::None => (String::new(), None),
+        AuthSpec::Bearer { token } => (fingerprint(token.expose()), None),
+        AuthSpec::ApiKeyHeader { key, .. } => (fingerprint(key.expose()), None),
+        AuthSpec::Oauth2ClientCredentials { client_id, .. } => (fingerprint(client_id), None),
+        AuthSpec::Oauth2RefreshToken {
+            client_id,
+            refresh_token,
+            ..
+        } => (
+            fingerprint(client_id),
+            Some(fingerprint(refresh_token.expose())),
+        ),
     };
-    let credential = match &spec.auth {
-        AuthSpec::None => String::new(),
-        AuthSpec::Bearer { token } => fingerprint(token.expose()),
-        AuthSpec::ApiKeyHeader { key, .. } => fingerprint(key.expose()),
-        AuthSpec::Oauth2ClientCredentials { client_id, .. }
-        | AuthSpec::Oauth2RefreshToken { client_id, .. } => fingerprint(client_id),
-    };
-    let credential: Arc<str> = credential.into();
+    let app: Arc<str> = app.into();
     Identity {
         account: account.into(),
-        app: credential.clone(),
-        user: credential,
+        user: user.map_or_else(|| app.clone(), Arc::from),
+        app,
         server: "".into(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_core::manifest::{AuthScheme, Manifest};
-use tidegate_core::pace::{PoolError, PoolOverride, Settings};
+use tidegate_core::pace::{PoolError, PoolOverride, Purpose, Settings};
 use url::{Host, Url};
 
 use crate::secret::Secret;
@@ -21,6 +21,8 @@ pub struct EndpointSpec {
     /// By the manifest's origin names.
     pub origins: BTreeMap<String, Origin>,
     pub auth: AuthSpec,
+    /// More credentials for the same system; requests go by the one with most room.
+    pub accounts: Vec<AccountSpec>,
     pub manifest: Arc<Manifest>,
     /// By pool name.
     pub pools: BTreeMap<String, PoolOverride>,
@@ -33,6 +35,16 @@ pub struct EndpointSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
     pub allow: Vec<SocketAddr>,
+}
+
+/// One more credential of an endpoint. It has pools of its own wherever the vendor counts by app or user.
+#[derive(Clone, Debug)]
+pub struct AccountSpec {
+    /// Unique in its endpoint, and not `main`.
+    pub name: Arc<str>,
+    pub auth: AuthSpec,
+    /// What it is kept for; `None` for both.
+    pub only: Option<Purpose>,
 }
 
 /// How the endpoint logs in.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tidegate_core::pace::{Draws, Ended, Reason, Shape, Spent, Throttled, Wait};
+use tidegate_core::pace::{Draws, Ended, Purpose, Reason, Shape, Spent, Throttled, Wait};
 use tidegate_core::plugin::{
     Executed, Fault, FaultKind, HttpMethod, HttpRequest, HttpResponse, Request,
 };
@@ -12,8 +12,10 @@ use crate::auth::{Login, Session, TOKEN_METHOD};
 use crate::call::Call;
 use crate::egress;
 use crate::endpoint::{AuthSpec, MAIN};
+use crate::gate::Pass;
 use crate::gateway::Gateway;
-use crate::permits::{Permit, Refusal};
+use crate::permits::{Permit, Permits, Refusal};
+use crate::roster::Member;
 use crate::signs::{self, Said};
 use crate::sql::Access;
 use crate::wire::{Outgoing, Wire, WireError};
@@ -30,6 +32,14 @@ enum Failure {
         generation: u64,
         code: Option<String>,
     },
+    /// The vendor refuses the credential.
+    Denied(Fault),
+}
+
+/// The right to send one request: of its pools, and of the endpoint.
+struct Leave<'a> {
+    permit: Permit<'a>,
+    pass: Pass<'a>,
 }
 
 impl From<WireError> for Failure {
@@ -40,13 +50,16 @@ impl From<WireError> for Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
+        if fault.kind == FaultKind::Auth {
+            return Self::Denied(fault);
+        }
         Self::Wire(WireError::certain(fault))
     }
 }
 
 impl Gateway {
     /// Sends until there is an answer, a fault that will not pass, or no more tries. A session that has expired
-    /// is renewed once.
+    /// is renewed once; a credential that the vendor refuses is left to the others.
     pub(crate) async fn http(
         &self,
         call: &Call,
@@ -57,19 +70,39 @@ impl Gateway {
         check_method(access, http.method)?;
         self.budget().earn();
         let mut tried = 0;
-        let mut renewed = false;
+        let mut renewed = Vec::new();
         let mut executed = Executed::No;
+        let shape = shape(http.method, &http.path, request.rows.len());
+        let purpose = match access {
+            Access::Read => Purpose::Reading,
+            Access::Write => Purpose::Writing,
+        };
         loop {
-            let error = match self.attempt(call, access, request, http).await {
+            let routed = self.roster().route(&shape, purpose);
+            let member = routed.map_err(|fault| fault.executed(executed))?;
+            let error = match self.attempt(member, call, access, request, http).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Wire(error)) => error,
-                Err(Failure::Expired { generation, code }) => {
-                    if renewed || !self.credentials().spec().is_oauth2() {
-                        return Err(still_expired(code).executed(executed));
-                    }
-                    renewed = true;
-                    self.credentials().session.lock().await.expire(generation);
+                Err(Failure::Expired { generation, .. })
+                    if member.credentials.spec().is_oauth2()
+                        && !renewed.contains(&member.index) =>
+                {
+                    renewed.push(member.index);
+                    member.credentials.session.lock().await.expire(generation);
                     continue;
+                }
+                Err(Failure::Expired { code, .. }) => {
+                    let fault = still_expired(code);
+                    if self.roster().revoke(member, &fault, purpose) {
+                        continue;
+                    }
+                    return Err(fault.executed(executed));
+                }
+                Err(Failure::Denied(fault)) => {
+                    if self.roster().revoke(member, &fault, purpose) {
+                        continue;
+                    }
+                    return Err(fault.executed(executed));
                 }
             };
             tried += 1;
@@ -95,6 +128,7 @@ impl Gateway {
 
     async fn attempt(
         &self,
+        member: &Member,
         call: &Call,
         access: Access,
         request: &Request,
@@ -103,9 +137,9 @@ impl Gateway {
         // What the plugin got wrong is told before anything is spent on it.
         let named = self.named_wire(http.origin.as_deref().unwrap_or(MAIN))?;
         check_path(named, http)?;
-        let spec = self.credentials().spec();
+        let spec = member.credentials.spec();
         let mut headers = egress::headers(&http.headers, spec.own_header())?;
-        let login = self.login(call, &spec).await?;
+        let login = self.login(member, call, &spec).await?;
         let wire = match &http.origin {
             Some(_) => named,
             None => self.named_wire(&login.home)?,
@@ -119,16 +153,17 @@ impl Gateway {
             headers,
             body: Bytes::copy_from_slice(&http.body),
         };
-        let draws = self.draws(http.method, &http.path, request)?;
-        let permit = self.permit(call, draws).await?;
+        let shape = shape(http.method, &http.path, request.rows.len());
+        let draws = draws(member, &shape, &request.costs)?;
+        let leave = self.leave(member, call, draws).await?;
         if access == Access::Write
             && let Err(fault) = self.intend(call, request.rows.clone()).await
         {
-            permit.settle(Ended::Unsent);
+            leave.permit.settle(Ended::Unsent);
             return Err(fault.into());
         }
         let rows = request.rows.len() as u64;
-        let (response, said) = self.send(call, wire, outgoing, rows, permit).await?;
+        let (response, said) = self.send(call, wire, outgoing, rows, leave).await?;
         if signs::is_expired(&self.spec().manifest, &response, &said) {
             return Err(Failure::Expired {
                 generation: login.generation,
@@ -148,35 +183,49 @@ impl Gateway {
         })
     }
 
-    /// Units of one HTTP request.
-    fn draws(&self, method: HttpMethod, path: &str, request: &Request) -> Result<Draws, Fault> {
-        let shape = Shape {
-            method: Some(method),
-            path,
-            rows: request.rows.len() as u32,
-        };
-        self.permits()
-            .draws(&shape, &request.costs)
-            .map_err(|unknown| refused("pool-unknown", unknown.to_string()))
-    }
-
     /// Waits for a permit no longer than a request may (invariant 7). One that draws on nothing is had at once.
-    pub(crate) async fn permit(&self, call: &Call, draws: Draws) -> Result<Permit<'_>, Fault> {
+    pub(crate) async fn permit<'a>(
+        &self,
+        permits: &'a Permits,
+        call: &Call,
+        draws: Draws,
+    ) -> Result<Permit<'a>, Fault> {
         let now_ms = self.clock().now().mono_ms;
         let deadline_ms = now_ms.saturating_add(self.limits().permit_wait_ms_max);
-        let acquired = self
-            .permits()
-            .acquire(call.lane, &call.sync, draws, deadline_ms);
+        let acquired = permits.acquire(call.lane, &call.sync, draws, deadline_ms);
         match acquired.await {
             Ok(permit) => Ok(permit),
             Err(Refusal::Impossible(impossible)) => {
                 Err(refused("cost-impossible", impossible.to_string()))
             }
-            Err(Refusal::TooLong(wait)) => {
-                self.counts().held_back.fetch_add(1, Ordering::Relaxed);
-                Err(held_back(&wait, self.clock().now().mono_ms))
-            }
+            Err(Refusal::TooLong(wait)) => Err(self.held_back(&wait)),
+            Err(Refusal::Evicted) => Err(evicted()),
         }
+    }
+
+    /// Waits until the endpoint may be called and the pools allow it.
+    async fn leave<'a>(
+        &'a self,
+        member: &'a Member,
+        call: &Call,
+        draws: Draws,
+    ) -> Result<Leave<'a>, Fault> {
+        let now_ms = self.clock().now().mono_ms;
+        let deadline_ms = now_ms.saturating_add(self.limits().permit_wait_ms_max);
+        loop {
+            let open = self.gate().open(deadline_ms).await;
+            open.map_err(|wait| self.held_back(&wait))?;
+            let permit = self.permit(&member.permits, call, draws.clone()).await?;
+            if let Some(pass) = self.gate().pass() {
+                return Ok(Leave { permit, pass });
+            }
+            permit.settle(Ended::Unsent);
+        }
+    }
+
+    fn held_back(&self, wait: &Wait) -> Fault {
+        self.counts().held_back.fetch_add(1, Ordering::Relaxed);
+        held_back(wait, self.clock().now().mono_ms)
     }
 
     /// Sends once, with so many of our rows, under a permit, and tells the pools how it went.
@@ -186,8 +235,9 @@ impl Gateway {
         wire: &Wire,
         outgoing: Outgoing,
         rows: u64,
-        permit: Permit<'_>,
+        leave: Leave<'_>,
     ) -> Result<(HttpResponse, Said), WireError> {
+        let Leave { permit, pass } = leave;
         let counts = self.counts();
         counts.requests.fetch_add(1, Ordering::Relaxed);
         counts
@@ -212,6 +262,9 @@ impl Gateway {
                     Ended::Lost
                 };
                 permit.settle(ended);
+                if error.passing {
+                    pass.came_back(false, self.dice().roll());
+                }
                 return Err(error);
             }
         };
@@ -224,6 +277,8 @@ impl Gateway {
         spent.bytes += response.body.len() as u64;
         spent.throttled = u64::from(throttle.is_some());
         account.note(call, permit.drawn(), spent);
+        let well = throttle.is_some() || !signs::is_failing(&response);
+        pass.came_back(well, self.dice().roll());
         let Some(throttle) = throttle else {
             permit.settle(Ended::Answered(signs::reports(manifest, &response)));
             return Ok((response, said));
@@ -236,7 +291,7 @@ impl Gateway {
             random: self.dice().roll(),
         }));
         let now_ms = self.clock().now().mono_ms;
-        let rest_ms = match self.permits().readiness(call.lane, 1) {
+        let rest_ms = match self.roster().readiness(call.lane, 1) {
             Err(wait) => wait.at_ms.saturating_sub(now_ms),
             Ok(()) => park_ms.unwrap_or_default(),
         };
@@ -259,18 +314,18 @@ impl Gateway {
     }
 
     /// What a request carries; a new token when there is none. One at a time fetches it, the others wait here.
-    async fn login(&self, call: &Call, spec: &AuthSpec) -> Result<Login, Fault> {
+    async fn login(&self, member: &Member, call: &Call, spec: &AuthSpec) -> Result<Login, Fault> {
         if !spec.is_oauth2() {
             return spec.standing();
         }
-        let mut session = self.credentials().session.lock().await;
+        let mut session = member.credentials.session.lock().await;
         if let Some(login) = session.login()? {
             return Ok(login);
         }
         if let Some(fault) = session.still_refused(self.clock().now().mono_ms) {
             return Err(fault);
         }
-        self.fetch_token(call, spec, &mut session).await?;
+        self.fetch_token(member, call, spec, &mut session).await?;
         self.counts().refreshes.fetch_add(1, Ordering::Relaxed);
         session.login()?.ok_or_else(|| {
             Fault::new(
@@ -283,6 +338,7 @@ impl Gateway {
 
     async fn fetch_token(
         &self,
+        member: &Member,
         call: &Call,
         spec: &AuthSpec,
         session: &mut Session,
@@ -295,16 +351,8 @@ impl Gateway {
             .and_then(|auth| auth.token_path.clone())
             .unwrap_or_default();
         let wire = self.named_wire(MAIN)?;
-        let shape = Shape {
-            method: Some(TOKEN_METHOD),
-            path: &path,
-            rows: 0,
-        };
-        let draws = self
-            .permits()
-            .draws(&shape, &[])
-            .map_err(|unknown| refused("pool-unknown", unknown.to_string()))?;
-        let permit = self.permit(call, draws).await?;
+        let draws = draws(member, &shape(TOKEN_METHOD, &path, 0), &[])?;
+        let leave = self.leave(member, call, draws).await?;
         let mut url = wire.origin().clone();
         url.set_path(&path);
         let request = session.request(spec);
@@ -314,13 +362,27 @@ impl Gateway {
             headers: request.headers,
             body: request.body,
         };
-        let sent = self.send(call, wire, outgoing, 0, permit).await;
+        let sent = self.send(call, wire, outgoing, 0, leave).await;
         let now_ms = self.clock().now().mono_ms;
         let (response, _) = sent.map_err(|error| {
             session.refuse(now_ms, error.fault, UNREACHED_FIRST_MS, UNREACHED_MAX_MS)
         })?;
         session.take(now_ms, spec, &response, |url| self.origin_of(url))
     }
+}
+
+fn shape(method: HttpMethod, path: &str, rows: usize) -> Shape<'_> {
+    Shape {
+        method: Some(method),
+        path,
+        rows: rows as u32,
+    }
+}
+
+/// Units of one HTTP request.
+fn draws(member: &Member, shape: &Shape<'_>, named: &[(String, u32)]) -> Result<Draws, Fault> {
+    let draws = member.permits.draws(shape, named);
+    draws.map_err(|unknown| refused("pool-unknown", unknown.to_string()))
 }
 
 fn check_method(access: Access, method: HttpMethod) -> Result<(), Fault> {
@@ -351,6 +413,15 @@ fn still_expired(code: Option<String>) -> Fault {
     )
 }
 
+/// Another request has found out that the vendor refuses the credential.
+fn evicted() -> Fault {
+    Fault::new(
+        FaultKind::Auth,
+        "credential-refused",
+        "the vendor refuses the credential that the request waited for",
+    )
+}
+
 fn held_back(wait: &Wait, now_ms: u64) -> Fault {
     let (code, why) = match &wait.reason {
         Reason::PoolSpent { pool } => ("pool-spent", format!("pool {pool} is spent")),
@@ -376,6 +447,11 @@ fn held_back(wait: &Wait, now_ms: u64) -> Fault {
             "pool-unbooked",
             format!("what would be used of pool {pool} is not durably noted yet"),
         ),
+        Reason::Failing { endpoint } => (
+            "endpoint-failing",
+            format!("endpoint {endpoint} fails, and is left alone for a while"),
+        ),
+        Reason::Paused { what } => ("paused", format!("{what} is paused")),
     };
     Fault::new(
         FaultKind::Throttled,

@@ -14,12 +14,12 @@ use tidegate_core::plugin::{
 use tokio::sync::watch;
 
 use crate::account::{Account, Allowances};
-use crate::auth::Credentials;
 use crate::call::{Call, Intent, Journal, Outside};
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointError, EndpointSpec, Limits, MAIN, Origin};
-use crate::permits::Permits;
+use crate::gate::{Gate, Held};
 use crate::retry::{Budget, Dice};
+use crate::roster::{AccountFigures, Roster};
 use crate::sql::{Access, Sql, Sqlite};
 use crate::wire::Wire;
 
@@ -81,8 +81,8 @@ pub struct Gateway {
     journal: Arc<dyn Journal>,
     wires: HashMap<String, Wire>,
     databases: HashMap<String, Sqlite>,
-    credentials: Credentials,
-    permits: Permits,
+    roster: Roster,
+    gate: Arc<Gate>,
     budget: Budget,
     dice: Dice,
     counts: Counts,
@@ -97,7 +97,10 @@ impl Gateway {
                 endpoint: endpoint(),
             });
         }
-        check_auth(&spec)?;
+        let others = spec.accounts.iter().map(|account| &account.auth);
+        for auth in std::iter::once(&spec.auth).chain(others) {
+            check_auth(&spec, auth)?;
+        }
         let mut wires = HashMap::new();
         let mut databases = HashMap::new();
         for (name, origin) in &spec.origins {
@@ -128,13 +131,13 @@ impl Gateway {
         }
         // Last, as there is no getting up from a seat.
         let joined = host.allowances.join(&spec, &host.clock);
-        let (account, seat) = joined.map_err(|source| EndpointError::Pool {
+        let (account, seats) = joined.map_err(|source| EndpointError::Pool {
             endpoint: endpoint(),
             source,
         })?;
         Ok(Arc::new(Self {
-            credentials: Credentials::new(spec.auth.clone()),
-            permits: Permits::new(account, seat),
+            gate: account.gate(&spec.name),
+            roster: Roster::new(&spec, account, &seats),
             budget: Budget::default(),
             dice: Dice::new(host.seed),
             spec,
@@ -152,7 +155,8 @@ impl Gateway {
 
     /// Whether `calls` ordinary requests of a lane could be granted now.
     pub fn readiness(&self, lane: Lane, calls: u32) -> Readiness {
-        match self.permits.readiness(lane, calls) {
+        let open = self.gate.look();
+        match open.and_then(|()| self.roster.readiness(lane, calls)) {
             Ok(()) => Readiness::Now,
             Err(wait) => Readiness::At {
                 mono_ms: wait.at_ms,
@@ -163,18 +167,49 @@ impl Gateway {
 
     /// The pools' state, for people and metrics.
     pub fn pools(&self) -> Vec<PoolFigures> {
-        self.permits.figures()
+        self.roster.pools(&self.spec)
+    }
+
+    /// The endpoint's credentials, its own first.
+    pub fn accounts(&self) -> Vec<AccountFigures> {
+        self.roster.figures()
     }
 
     /// The account at the vendor, which other endpoints may share.
     pub fn account(&self) -> &Arc<Account> {
-        self.permits.account()
+        self.roster.account()
+    }
+
+    /// Nothing leaves by this endpoint until [`Self::resume`]; what is on its way ends by itself.
+    pub fn pause(&self) {
+        self.gate.hold(Held::Endpoint, true);
+    }
+
+    /// Lets the endpoint go on: one request goes first, and more follow as they come back.
+    pub fn resume(&self) {
+        self.gate.hold(Held::Endpoint, false);
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.gate.is_held()
     }
 
     /// Takes new credentials of the same scheme, and forgets tokens and refusals of the old ones; where they are the
     /// same, only refusals.
     pub async fn reload_credentials(&self, auth: AuthSpec) {
-        self.credentials.reload(auth).await;
+        let first = self.roster.first();
+        first.credentials.reload(auth).await;
+        self.roster.reinstate(first);
+    }
+
+    /// The same for one more credential; `false` when the endpoint has none of that name.
+    pub async fn reload_account(&self, name: &str, auth: AuthSpec) -> bool {
+        let Some(member) = self.roster.named(name) else {
+            return false;
+        };
+        member.credentials.reload(auth).await;
+        self.roster.reinstate(member);
+        true
     }
 
     /// Changes within milliseconds after anybody, in any process, has committed to the endpoint's database.
@@ -201,12 +236,12 @@ impl Gateway {
         &self.spec
     }
 
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.credentials
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
     }
 
-    pub(crate) fn permits(&self) -> &Permits {
-        &self.permits
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     pub(crate) fn budget(&self) -> &Budget {
@@ -360,9 +395,10 @@ impl Gateway {
             );
             return vec![Err(fault); count];
         };
+        let first = &self.roster.first().permits;
         let permit = match self.sql_draws(&run) {
             Ok(draws) if draws.is_empty() => Ok(None),
-            Ok(draws) => self.permit(call, draws).await.map(Some),
+            Ok(draws) => self.permit(first, call, draws).await.map(Some),
             Err(unknown) => Err(Fault::new(
                 FaultKind::Refused,
                 "pool-unknown",
@@ -405,7 +441,7 @@ impl Gateway {
             .iter()
             .flat_map(|request| request.costs.clone())
             .collect();
-        self.permits.draws(&shape, &named)
+        self.roster.first().permits.draws(&shape, &named)
     }
 }
 
@@ -432,8 +468,8 @@ impl Outside for Gateway {
 }
 
 /// The scheme is one that the plugin knows, and has what it needs.
-fn check_auth(spec: &EndpointSpec) -> Result<(), EndpointError> {
-    let scheme = spec.auth.scheme();
+fn check_auth(spec: &EndpointSpec, own: &AuthSpec) -> Result<(), EndpointError> {
+    let scheme = own.scheme();
     let auth = spec.manifest.auth.as_ref();
     let offered = match auth {
         None => scheme == AuthScheme::None,
@@ -446,7 +482,7 @@ fn check_auth(spec: &EndpointSpec) -> Result<(), EndpointError> {
         });
     }
     let token_path = auth.and_then(|auth| auth.token_path.as_deref());
-    if spec.auth.is_oauth2() && !token_path.is_some_and(|path| path.starts_with('/')) {
+    if own.is_oauth2() && !token_path.is_some_and(|path| path.starts_with('/')) {
         return Err(EndpointError::TokenPath {
             endpoint: spec.name.clone(),
             scheme,

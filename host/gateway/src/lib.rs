@@ -13,8 +13,10 @@
 //! - `gateway`: the way of a request, in order
 //! - `exchange`: one HTTP request with its attempts
 //! - `auth`: which credential a request carries, and how a new one is had
+//! - `roster`: the credentials of an endpoint, and which of them a request goes by
 //! - `account`: who shares a vendor's allowance
 //! - `permits`: waiting for permits
+//! - `gate`: endpoints that fail or are held
 //! - `signs`: what an answer means, by the manifest's rules
 //! - `retry`: repeating within bounds
 //! - `egress`: what may leave, and where to
@@ -28,9 +30,11 @@ mod clock;
 mod egress;
 mod endpoint;
 mod exchange;
+mod gate;
 mod gateway;
 mod permits;
 mod retry;
+mod roster;
 mod secret;
 mod signs;
 mod sql;
@@ -40,10 +44,11 @@ pub use account::{Account, Allowances};
 pub use call::{Call, Intent, Journal, JournalError, Outside};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use endpoint::{
-    AuthSpec, Egress, EndpointError, EndpointSpec, Limits, MAIN, Origin, OriginError,
+    AccountSpec, AuthSpec, Egress, EndpointError, EndpointSpec, Limits, MAIN, Origin, OriginError,
 };
 pub use gateway::{Counters, Dependencies, Gateway, Readiness};
+pub use roster::AccountFigures;
 pub use secret::Secret;
 pub use tidegate_core::pace::{
-    Lane, PoolCounts, PoolError, PoolFigures, PoolOverride, Reason, Settings,
+    Lane, PoolCounts, PoolError, PoolFigures, PoolOverride, Purpose, Reason, Settings, UnknownPool,
 };

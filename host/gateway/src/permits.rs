@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_core::pace::{
     Draws, Ended, Impossible, Lane, PoolFigures, Seat, Shape, Ticket, UnknownPool, Wait,
 };
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::account::Account;
 
@@ -18,6 +18,8 @@ pub(crate) enum Refusal {
     Impossible(Impossible),
     /// Longer than a request may wait.
     TooLong(Wait),
+    /// The seat was taken away: the vendor refuses its credential.
+    Evicted,
 }
 
 /// All permits of an endpoint: its seat at the account that it shares with others.
@@ -31,8 +33,8 @@ impl Permits {
         Self { account, seat }
     }
 
-    pub(crate) fn account(&self) -> &Arc<Account> {
-        &self.account
+    pub(crate) fn seat(&self) -> Seat {
+        self.seat
     }
 
     pub(crate) fn draws(
@@ -80,8 +82,10 @@ impl Permits {
         };
         loop {
             self.account.grant();
-            if woken.try_recv().is_ok() {
-                return Ok(permit.sent());
+            match woken.try_recv() {
+                Ok(()) => return Ok(permit.sent()),
+                Err(TryRecvError::Closed) => return Err(Refusal::Evicted),
+                Err(TryRecvError::Empty) => {}
             }
             let wait = self.account.with(|line| line.pacer.wait(permit.ticket));
             let Some(wait) = wait else { continue };
@@ -91,7 +95,10 @@ impl Permits {
             }
             tokio::select! {
                 biased;
-                _ = &mut woken => return Ok(permit.sent()),
+                woken = &mut woken => return match woken {
+                    Ok(()) => Ok(permit.sent()),
+                    Err(_) => Err(Refusal::Evicted),
+                },
                 () = self.account.clock().sleep_until(wait.at_ms.max(now_ms + 1)) => {}
             }
         }

@@ -74,6 +74,18 @@ pub(crate) fn is_expired(manifest: &Manifest, response: &HttpResponse, said: &Sa
     }
 }
 
+/// Whether the answer shows an endpoint that does not do its work: an error of its own, or a page for people from
+/// something in front of it.
+pub(crate) fn is_failing(response: &HttpResponse) -> bool {
+    let page = header(response, "content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    let start = response.body.trim_ascii_start();
+    let markup = |start: &[u8]| {
+        let start = start.to_ascii_lowercase();
+        start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+    };
+    response.status >= 500 || page || markup(&start[..start.len().min(20)])
+}
+
 /// The first throttle rule that the answer fits.
 pub(crate) fn throttle<'m>(
     manifest: &'m Manifest,

@@ -73,28 +73,46 @@ impl Breaker {
         }
     }
 
-    /// Whether a request may leave, else when to ask again; `None` means when one of those that are out has come
-    /// back.
-    pub fn leave(&mut self, now_ms: u64) -> Result<Pass, Option<u64>> {
-        if let State::Open { until_ms } = self.state {
-            if now_ms < until_ms {
-                return Err(Some(until_ms));
-            }
-            self.out = 0;
+    /// What [`Self::leave`] would say.
+    pub fn look(&self, now_ms: u64) -> Result<(), Option<u64>> {
+        match self.state {
+            State::Open { until_ms } if now_ms < until_ms => Err(Some(until_ms)),
+            State::Trying { at_once, .. } if self.out >= at_once => Err(None),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a rest that nobody's failure caused: one request goes first, and more follow as they come back.
+    pub fn ease_in(&mut self) {
+        if self.state == State::Closed {
             self.state = State::Trying {
                 at_once: 1,
                 well: 0,
             };
         }
-        if let State::Trying { at_once, .. } = self.state
-            && self.out >= at_once
-        {
-            return Err(None);
+    }
+
+    /// Whether a request may leave, else when to ask again; `None` means when one of those that are out has come
+    /// back.
+    pub fn leave(&mut self, now_ms: u64) -> Result<Pass, Option<u64>> {
+        self.look(now_ms)?;
+        if matches!(self.state, State::Open { .. }) {
+            self.state = State::Trying {
+                at_once: 1,
+                well: 0,
+            };
         }
         self.out += 1;
         Ok(Pass {
             opened: self.opened,
         })
+    }
+
+    /// Nothing was sent after all.
+    pub fn unsent(&mut self, pass: Pass) {
+        if pass.opened == self.opened {
+            self.out = self.out.saturating_sub(1);
+        }
     }
 
     /// A request came back; `well` means that the vendor did its work, refusals included. `random` lies between 0

@@ -176,7 +176,7 @@ impl Lines {
         if line.key() == Some((*tag, ticket)) {
             return Some(wait.clone());
         }
-        let pool: Arc<str> = wait.reason.pool().clone();
+        let pool: Arc<str> = wait.reason.what().clone();
         Some(Wait {
             reason: Reason::Queued { pool },
             at_ms: wait.at_ms,

@@ -10,6 +10,8 @@ const PARK_MAX_MS: u64 = 300_000;
 const PARK_MIN_MS: u64 = 50;
 /// When a probe's answer is awaited, asking again makes sense after about a request's time.
 const PROBE_LOOK_MS: u64 = 250;
+/// Nobody knows when a held pool is let go on.
+const HELD_LOOK_MS: u64 = 1_000;
 /// A throttle that nothing explains takes away so much of the limit, down to the least.
 const SHRINK: f64 = 0.75;
 const TRUST_MIN: f64 = 0.3;
@@ -50,6 +52,8 @@ struct Parked {
 #[derive(Clone, Debug)]
 pub(super) struct Park {
     parked: Option<Parked>,
+    /// Somebody holds the pool back.
+    pub(super) held: bool,
     /// The part of the limit that is believed in, and since when.
     trust: f64,
     trusted_ms: u64,
@@ -60,6 +64,7 @@ impl Park {
     pub(super) fn new(window_ms: u64) -> Self {
         Self {
             parked: None,
+            held: false,
             trust: 1.0,
             trusted_ms: 0,
             growth_ms: window_ms.clamp(GROWTH_MS_MIN, GROWTH_MS_MAX),
@@ -87,6 +92,13 @@ impl Park {
     }
 
     pub(super) fn check(&self, now_ms: u64, pool: &Arc<str>) -> Result<(), Wait> {
+        if self.held {
+            let what = pool.clone();
+            return Err(Wait {
+                reason: Reason::Paused { what },
+                at_ms: now_ms + HELD_LOOK_MS,
+            });
+        }
         let Some(parked) = self.parked else {
             return Ok(());
         };

@@ -86,11 +86,26 @@ impl Pacer {
             }
             pool.refresh(now);
             least = least.min(match pool.park.until_ms(now.mono_ms) {
-                Some(_) => 0,
-                None => pool.headroom(),
+                None if !pool.park.held => pool.headroom(),
+                _ => 0,
             });
         }
         least
+    }
+}
+
+impl Pacer {
+    /// Holds back all that draws on the pools of this name, or lets it go on. Tells how many such pools there are.
+    pub fn hold(&mut self, name: &str, held: bool) -> usize {
+        let named = self.pools.iter_mut().enumerate();
+        let named = named.filter(|(_, pool)| *pool.name == *name);
+        let mut count = 0;
+        for (index, pool) in named {
+            pool.park.held = held;
+            self.stirred.push(index);
+            count += 1;
+        }
+        count
     }
 }
 

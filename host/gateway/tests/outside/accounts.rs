@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tidegate_core::manifest::Manifest;
-use tidegate_gateway::{Allowances, AuthSpec, ManualClock, Outside, PoolCounts, Secret};
+use tidegate_core::plugin::FaultKind;
+use tidegate_gateway::{
+    AccountSpec, Allowances, AuthSpec, Clock, ManualClock, Outside, PoolCounts, Purpose, Secret,
+};
 
-use crate::kit::{Bench, Vendor, code, get, manifest, reading, spec};
+use crate::kit::{Bench, Vendor, answer, code, get, manifest, ok, post, reading, spec};
 
 fn pools(account_limit: u32, window: &str) -> Arc<Manifest> {
     manifest(&format!(
@@ -177,4 +180,165 @@ async fn keep(bench: &Bench, durable: &Mutex<Vec<PoolCounts>>) {
         account.kept(&counts);
         account.runs_low().await;
     }
+}
+
+fn bearer(token: &str) -> AuthSpec {
+    let token = Secret::new(token);
+    AuthSpec::Bearer { token }
+}
+
+/// One endpoint with several credentials, named by their tokens; those of readers are kept for reading.
+fn crew(vendor: &Vendor, tokens: &[&str]) -> Bench {
+    let origin = format!("http://127.0.0.1:{}", vendor.port);
+    let more = r#"
+        [auth]
+        schemes = ["bearer"]
+        [[pools]]
+        name = "account"
+        limit = 100000
+        window = { rolling = "24h" }
+        scope = "account"
+        [[pools]]
+        name = "app"
+        limit = 10
+        window = { rolling = "1s" }
+        scope = "app"
+    "#;
+    let mut spec = spec(&[("main", &origin)], manifest(more), bearer(tokens[0]));
+    spec.limits.fetches_at_once = 64;
+    spec.accounts = tokens[1..]
+        .iter()
+        .map(|token| AccountSpec {
+            name: (*token).into(),
+            auth: bearer(token),
+            only: token.starts_with("reader").then_some(Purpose::Reading),
+        })
+        .collect();
+    Bench::of(spec)
+}
+
+fn by_token(vendor: &Vendor) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in vendor.seen() {
+        *counts.entry(token_of(&request)).or_default() += 1;
+    }
+    counts
+}
+
+fn token_of(request: &str) -> String {
+    let rest = request.split("Bearer ").nth(1).unwrap_or_default();
+    rest.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn three_credentials_carry_three_times_one() {
+    let mut took_ms = Vec::new();
+    for tokens in [&["one"][..], &["one", "two", "three"]] {
+        let vendor = Vendor::start([]).await;
+        let bench = crew(&vendor, tokens);
+        let began_ms = bench.clock.now().mono_ms;
+        for _ in 0..6 {
+            let results = bench.fetch((0..60).map(|_| get("/a")).collect()).await;
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+        }
+        took_ms.push(bench.clock.now().mono_ms - began_ms);
+        assert_eq!(vendor.seen().len(), 360);
+        // What the account has is shared, and drawn on by all.
+        let pools = bench.gateway.pools();
+        let account: Vec<_> = pools
+            .iter()
+            .filter(|pool| *pool.pool == *"account")
+            .collect();
+        assert_eq!((account.len(), account[0].used), (1, 360));
+        assert_eq!(pools.len(), 1 + tokens.len(), "an app pool each");
+    }
+    assert!(
+        took_ms[0] * 10 >= took_ms[1] * 29,
+        "one takes {} ms, three take {} ms",
+        took_ms[0],
+        took_ms[1]
+    );
+}
+
+/// Also who waits in line for a credential that is revoked goes by the others.
+#[tokio::test]
+async fn a_revoked_credential_loses_nothing() {
+    let vendor = Vendor::answering({
+        let count = Mutex::new(0);
+        move |request| {
+            let mut count = count.lock().expect("lock");
+            *count += 1;
+            match token_of(request).as_str() {
+                "two" if *count > 20 => answer("401 Unauthorized", ""),
+                _ => ok("{}"),
+            }
+        }
+    })
+    .await;
+    let bench = crew(&vendor, &["one", "two", "three"]);
+    let results = bench.fetch((0..120).map(|_| get("/a")).collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let accounts = bench.gateway.accounts();
+    let shown: Vec<_> = accounts
+        .iter()
+        .map(|account| (&*account.name, account.revoked.as_deref()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("main", None),
+            ("two", Some("session-refused")),
+            ("three", None)
+        ]
+    );
+    let before = by_token(&vendor);
+    assert!(before["two"] < 30, "{before:?}");
+
+    // A new one of the same name is used again.
+    assert!(bench.gateway.reload_account("two", bearer("new")).await);
+    let results = bench.fetch((0..30).map(|_| get("/a")).collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(by_token(&vendor)["new"] > 5, "{:?}", by_token(&vendor));
+    assert!(!bench.gateway.reload_account("nobody", bearer("x")).await);
+}
+
+#[tokio::test]
+async fn one_is_kept_for_reading_and_without_any_it_stops_clearly() {
+    let refused = Arc::new(Mutex::new(vec!["main"]));
+    let told = refused.clone();
+    let vendor = Vendor::answering(move |request| {
+        match told.lock().expect("lock").contains(&&*token_of(request)) {
+            true => answer("401 Unauthorized", ""),
+            false => ok("{}"),
+        }
+    })
+    .await;
+    let bench = crew(&vendor, &["main", "reader"]);
+    let write = bench.write(vec![post("/a", &[1])]).await;
+    assert_eq!(code(&write[0]), "session-refused");
+    assert!(
+        bench.fetch(vec![get("/a")]).await[0].is_ok(),
+        "the reader reads"
+    );
+    let seen = vendor.seen().len();
+    for _ in 0..3 {
+        let write = bench.write(vec![post("/a", &[1])]).await;
+        let fault = write[0].as_ref().expect_err("nobody may write");
+        assert_eq!(
+            (fault.kind, &*fault.code),
+            (FaultKind::Auth, "accounts-refused")
+        );
+        assert!(fault.message.contains("that may write"), "{fault}");
+        assert!(fault.retry_after_ms.is_some_and(|ms| ms <= 900_000));
+    }
+    assert_eq!(
+        vendor.seen().len(),
+        seen,
+        "a dead credential is not asked again"
+    );
+    // After a while it is, and serves again if the vendor takes it.
+    refused.lock().expect("lock").clear();
+    bench.clock.advance(900_000);
+    assert!(bench.write(vec![post("/a", &[1])]).await[0].is_ok());
+    assert_eq!(by_token(&vendor).len(), 2);
 }

@@ -47,20 +47,34 @@ pub(crate) fn answer(status: &str, body: &str) -> Play {
     Play::Send(response(status, "", body))
 }
 
-/// The vendor: plays its script, then answers `{}`.
+/// The vendor: plays its script, then answers `{}`, or whatever it is told to.
 #[derive(Clone)]
 pub(crate) struct Vendor {
     pub(crate) port: u16,
     script: Arc<Mutex<VecDeque<Play>>>,
+    otherwise: Arc<dyn Fn(&str) -> Play + Send + Sync>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Vendor {
     pub(crate) async fn start(script: impl IntoIterator<Item = Play>) -> Self {
+        Self::open(script.into_iter().collect(), Arc::new(|_| ok("{}"))).await
+    }
+
+    /// One that makes up each answer when it is asked, from the request's head and body.
+    pub(crate) async fn answering(answer: impl Fn(&str) -> Play + Send + Sync + 'static) -> Self {
+        Self::open(VecDeque::new(), Arc::new(answer)).await
+    }
+
+    async fn open(
+        script: VecDeque<Play>,
+        otherwise: Arc<dyn Fn(&str) -> Play + Send + Sync>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let vendor = Self {
             port: listener.local_addr().expect("an address").port(),
-            script: Arc::new(Mutex::new(script.into_iter().collect())),
+            script: Arc::new(Mutex::new(script)),
+            otherwise,
             seen: Arc::default(),
         };
         let serving = vendor.clone();
@@ -75,9 +89,9 @@ impl Vendor {
     async fn converse(self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
         while let Some(request) = read_request(&mut stream, &mut buffer).await {
-            self.seen.lock().expect("lock").push(request);
+            self.seen.lock().expect("lock").push(request.clone());
             let play = self.script.lock().expect("lock").pop_front();
-            match play.unwrap_or_else(|| ok("{}")) {
+            match play.unwrap_or_else(|| (self.otherwise)(&request)) {
                 Play::Send(bytes) => stream.write_all(&bytes).await.expect("written"),
                 Play::SendAndClose(bytes) => {
                     stream.write_all(&bytes).await.expect("written");
@@ -182,6 +196,7 @@ pub(crate) fn spec(
             .map(|(name, url)| ((*name).to_owned(), Origin::parse(url).expect("an origin")))
             .collect(),
         auth,
+        accounts: Vec::new(),
         manifest,
         pools: BTreeMap::new(),
         egress: Egress::default(),

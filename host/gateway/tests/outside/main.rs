@@ -2,6 +2,7 @@
 
 mod accounts;
 mod egress;
+mod gates;
 mod kit;
 mod sessions;
 mod sql;
