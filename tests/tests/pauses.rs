@@ -230,5 +230,28 @@ async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
         "{resumed:?}"
     );
     host.until(PATIENCE, runs).await?;
+
+    // A paused pool holds up whatever draws on it, and says so; a paused account all of its endpoints.
+    let daily = Scope::Pool {
+        endpoint: "crm".into(),
+        pool: "daily".into(),
+    };
+    pause(&host, daily.clone()).await?;
+    add(&database, "Dorothy", 1)?;
+    host.until(PATIENCE, |status| {
+        let sync = people(status)?;
+        let held = sync.held_up.iter();
+        let why: Vec<&str> = held.map(|held| &*held.reason.code).collect();
+        Ok(unless(why == ["paused"] && sync.waiting == 1, sync))
+    })
+    .await?;
+    pause(&host, Scope::Account(org.base_url().into())).await?;
+    let resumed = resume(&host, daily).await?;
+    let still: Vec<&str> = resumed.still.iter().map(|hold| &*hold.what).collect();
+    let account = format!("account \"salesforce {}\"", org.base_url());
+    ensure!(still == [&*account], "{still:?}");
+    host.until(PATIENCE, |status| held(status, 1)).await?;
+    resume(&host, Scope::Account(org.base_url().into())).await?;
+    host.until(PATIENCE, runs).await?;
     host.stop().await
 }

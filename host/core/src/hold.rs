@@ -1,7 +1,8 @@
-//! What people hold back: a sync, an endpoint, or everything, until they let it go on.
+//! What people hold back: a sync, an endpoint, an account, one of its pools, or everything, until they let it go on.
 //!
 //! A held sync sends nothing and goes on being captured, until its queue is at its bound; a held endpoint is not
-//! called at all, so that its syncs neither send nor read there. What is let go on does not start all at once.
+//! called at all, so that its syncs neither send nor read there, and neither are those of a held account. From a held
+//! pool nothing is drawn; what draws on others goes on. What is let go on does not start all at once.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,20 @@ pub enum Scope {
     All,
     Sync(String),
     Endpoint(String),
+    /// All endpoints that share it at the vendor.
+    Account(String),
+    /// A pool, by the name of an endpoint that draws on it.
+    Pool {
+        endpoint: String,
+        pool: String,
+    },
+}
+
+/// An endpoint, and the account that it shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    pub endpoint: &'a str,
+    pub account: &'a str,
 }
 
 impl std::fmt::Display for Scope {
@@ -23,26 +38,31 @@ impl std::fmt::Display for Scope {
             Self::All => f.write_str("all"),
             Self::Sync(name) => write!(f, "sync {name}"),
             Self::Endpoint(name) => write!(f, "endpoint {name}"),
+            Self::Account(name) => write!(f, "account {name:?}"),
+            Self::Pool { endpoint, pool } => write!(f, "pool {endpoint}.{pool}"),
         }
     }
 }
 
 impl Scope {
-    /// Whether it takes in a sync between these two endpoints.
-    pub fn concerns(&self, sync: &str, endpoints: [&str; 2]) -> bool {
+    /// Whether a sync between these two places goes on when it is let go on.
+    pub fn concerns(&self, sync: &str, places: [Place<'_>; 2]) -> bool {
         match self {
-            Self::All => true,
             Self::Sync(name) => name == sync,
-            Self::Endpoint(name) => endpoints.contains(&name.as_str()),
+            Self::Pool { endpoint, .. } => places.iter().any(|place| place.endpoint == endpoint),
+            Self::All | Self::Endpoint(_) | Self::Account(_) => {
+                places.iter().any(|place| self.silences(*place))
+            }
         }
     }
 
     /// Whether an endpoint is not called because of it.
-    fn silences(&self, endpoint: &str) -> bool {
+    pub fn silences(&self, place: Place<'_>) -> bool {
         match self {
             Self::All => true,
-            Self::Sync(_) => false,
-            Self::Endpoint(name) => name == endpoint,
+            Self::Sync(_) | Self::Pool { .. } => false,
+            Self::Endpoint(name) => name == place.endpoint,
+            Self::Account(name) => name == place.account,
         }
     }
 }
@@ -77,15 +97,18 @@ impl Holds {
         usize::from(self.0.remove(scope).is_some())
     }
 
-    /// Why a sync between these two endpoints sends nothing.
-    pub fn over_sync(&self, sync: &str, endpoints: [&str; 2]) -> Option<(&Scope, &Hold)> {
-        self.iter()
-            .find(|(scope, _)| scope.concerns(sync, endpoints))
+    /// Why a sync between these two places sends nothing.
+    pub fn over_sync(&self, sync: &str, places: [Place<'_>; 2]) -> Option<(&Scope, &Hold)> {
+        let sends_not = |scope: &Scope| match scope {
+            Scope::Pool { .. } => false,
+            _ => scope.concerns(sync, places),
+        };
+        self.iter().find(|(scope, _)| sends_not(scope))
     }
 
     /// Why an endpoint is not called.
-    pub fn over_endpoint(&self, endpoint: &str) -> Option<(&Scope, &Hold)> {
-        self.iter().find(|(scope, _)| scope.silences(endpoint))
+    pub fn over_endpoint(&self, place: Place<'_>) -> Option<(&Scope, &Hold)> {
+        self.iter().find(|(scope, _)| scope.silences(place))
     }
 
     pub fn has(&self, scope: &Scope) -> bool {
@@ -119,28 +142,40 @@ mod tests {
         }
     }
 
+    fn place<'a>(endpoint: &'a str, account: &'a str) -> Place<'a> {
+        Place { endpoint, account }
+    }
+
     #[test]
     fn each_scope_holds_what_it_names() {
         let all = || Scope::All;
         let sync = || Scope::Sync("people".to_owned());
         let endpoint = || Scope::Endpoint("crm".to_owned());
         let other = || Scope::Endpoint("erp".to_owned());
+        let account = || Scope::Account("vendor acme".to_owned());
+        let pool = || Scope::Pool {
+            endpoint: "crm".to_owned(),
+            pool: "daily".to_owned(),
+        };
         // Scope, whether the sync sends nothing, whether the crm and the db are not called.
         let cases = [
             (all(), true, true, true),
             (sync(), true, false, false),
             (endpoint(), true, true, false),
             (other(), false, false, false),
+            (account(), true, true, false),
+            (pool(), false, false, false),
         ];
+        let places = [place("db", "file"), place("crm", "vendor acme")];
         for (scope, sends_not, crm, db) in cases {
             let mut holds = Holds::default();
             assert!(holds.place(scope.clone(), hold("first")), "{scope}");
             assert!(!holds.place(scope.clone(), hold("second")), "{scope}");
-            let over = holds.over_sync("people", ["db", "crm"]);
+            let over = holds.over_sync("people", places);
             assert_eq!(over.is_some(), sends_not, "{scope}");
             assert!(over.is_none_or(|(_, hold)| hold.by == "first"), "{scope}");
-            assert_eq!(holds.over_endpoint("crm").is_some(), crm, "{scope}");
-            assert_eq!(holds.over_endpoint("db").is_some(), db, "{scope}");
+            assert_eq!(holds.over_endpoint(places[1]).is_some(), crm, "{scope}");
+            assert_eq!(holds.over_endpoint(places[0]).is_some(), db, "{scope}");
             assert_eq!(holds.lift(&scope), 1, "{scope}");
             assert_eq!(holds, Holds::default(), "{scope}");
         }
@@ -152,7 +187,8 @@ mod tests {
         holds.place(Scope::Sync("people".to_owned()), hold("a"));
         holds.place(Scope::Endpoint("crm".to_owned()), hold("b"));
         assert_eq!(holds.lift(&Scope::Sync("people".to_owned())), 1);
-        let (scope, hold) = holds.over_sync("people", ["db", "crm"]).expect("held");
+        let places = [place("db", "file"), place("crm", "vendor acme")];
+        let (scope, hold) = holds.over_sync("people", places).expect("held");
         assert_eq!((scope.to_string(), &*hold.by), ("endpoint crm".into(), "b"));
         assert_eq!(holds.lift(&Scope::All), 1);
         assert_eq!(holds, Holds::default());

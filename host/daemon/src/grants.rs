@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_core::hold::Scope;
+use tidegate_core::hold::{Place, Scope};
 
 use crate::assembly::auth_spec;
 use crate::config::meant::Config;
@@ -19,7 +19,8 @@ pub async fn renew(config: &Config, gateways: &BTreeMap<Arc<str>, Reached>, what
         tracing::warn!(key = problem.place.key, "{}", problem.message);
     }
     for (name, reached) in gateways {
-        if concerns(config, what, name)
+        let account = reached.gateway.account().name();
+        if concerns(config, what, name, account)
             && let Some(credentials) = credentials.remove(name)
         {
             let auth = auth_spec(credentials);
@@ -28,10 +29,12 @@ pub async fn renew(config: &Config, gateways: &BTreeMap<Arc<str>, Reached>, what
     }
 }
 
-fn concerns(config: &Config, what: &Scope, endpoint: &str) -> bool {
+fn concerns(config: &Config, what: &Scope, endpoint: &str, account: &str) -> bool {
     match what {
-        Scope::All => true,
-        Scope::Endpoint(name) => *name == *endpoint,
+        Scope::Pool { endpoint: name, .. } => *name == *endpoint,
+        Scope::All | Scope::Endpoint(_) | Scope::Account(_) => {
+            what.silences(Place { endpoint, account })
+        }
         Scope::Sync(name) => config.syncs.get(name.as_str()).is_some_and(|sync| {
             let spec = &sync.spec;
             [&spec.left, &spec.right]

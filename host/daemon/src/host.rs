@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_gateway::{Clock, Gateway, Reason, Secret};
+use tidegate_gateway::{Clock, Gateway, Secret};
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::status::{
     CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
-use crate::{levels, quota, usage};
+use crate::{ailing, levels, quota, usage, waits};
 
 /// The parts of a running host, as far as it can be asked about them.
 pub struct Host {
@@ -104,6 +104,12 @@ pub async fn live(
     tasks.start(Task::Levels, async move {
         let (clock, alerts) = (watching.clock.as_ref(), &watching.alerts);
         levels::watch(&watching.gateways, clock, alerts).await;
+        Ok(())
+    });
+    let nursing = host.clone();
+    tasks.start(Task::Ailing, async move {
+        let (clock, alerts) = (nursing.clock.as_ref(), &nursing.alerts);
+        ailing::watch(&nursing.gateways, clock, alerts).await;
         Ok(())
     });
     if let Some(courier) = courier {
@@ -206,7 +212,7 @@ impl Host {
                 parked_ms: pool
                     .parked_until_ms
                     .map(|until_ms| until_ms.saturating_sub(now_ms)),
-                reason: pool.reason.as_ref().map_or_else(String::new, waits_for),
+                reason: pool.reason.as_ref().map_or_else(String::new, waits::words),
             })
             .collect()
     }
@@ -274,23 +280,6 @@ impl Answerer for Host {
         }
         .boxed()
     }
-}
-
-/// A reason in words.
-pub(crate) fn waits_for(reason: &Reason) -> String {
-    match reason {
-        Reason::PoolSpent { .. } => "spent",
-        Reason::Reserve { .. } => "the rest is kept for urgent work",
-        Reason::Parked { .. } => "the vendor said stop",
-        Reason::Probing { .. } => "one request is trying whether it is open again",
-        Reason::Queued { .. } => "others come first",
-        Reason::Smoothed { .. } => "handed out evenly",
-        Reason::Degraded { .. } => "it runs out, and the rest is for urgent work",
-        Reason::Unbooked { .. } => "its use is being put on disk",
-        Reason::Failing { .. } => "the endpoint fails, and is left alone for a while",
-        Reason::Paused { .. } => "somebody paused it",
-    }
-    .to_owned()
 }
 
 /// Resident memory of this process; 0 where the system does not tell.

@@ -11,7 +11,9 @@
 //! - [`grants`]: credentials that were renewed meanwhile
 //! - [`quota`], [`usage`]: how the allowances stand, and what was used of them
 //! - [`levels`]: how far allowances are used up
+//! - [`ailing`]: endpoints that fail
 //! - [`alerts`]: what it tells a webhook
+//! - [`waits`]: why something waits, in words
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
 //! - [`control`]: the socket on which it is asked
@@ -19,6 +21,7 @@
 //!
 //! Decides nothing about records, requests or storage: core, gateway, sandbox and store do.
 
+pub mod ailing;
 pub mod alerts;
 pub mod allowances;
 pub mod assembly;
@@ -37,3 +40,4 @@ pub mod status;
 pub mod sync;
 pub mod tasks;
 pub mod usage;
+pub mod waits;

@@ -10,8 +10,8 @@ use tidegate_core::pace::{Forecast, PoolFigures, Usage};
 use tidegate_core::time::{Now, parse_duration};
 use tidegate_gateway::Clock;
 
-use crate::host::{Reached, waits_for};
-use crate::levels;
+use crate::host::Reached;
+use crate::{levels, waits};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -93,7 +93,10 @@ fn quota(figures: &PoolFigures, manifest: Option<&Manifest>, usage: &Usage, now:
         parked_ms: figures
             .parked_until_ms
             .map(|until_ms| until_ms.saturating_sub(now.mono_ms)),
-        reason: figures.reason.as_ref().map_or_else(String::new, waits_for),
+        reason: figures
+            .reason
+            .as_ref()
+            .map_or_else(String::new, waits::words),
         margin_ms: figures.margin_ms,
         trusted_permille: figures.trusted_permille,
         ..PoolQuota::default()

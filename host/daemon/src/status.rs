@@ -7,6 +7,7 @@ use crate::alerts::AlertsStatus;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tidegate_core::hold::Scope;
+use tidegate_core::pace::Lane;
 use tidegate_core::sync::Side;
 
 /// The whole host at one moment.
@@ -89,12 +90,28 @@ pub struct SyncStatus {
     /// Our own writes that came back as changes.
     pub echoes: u64,
     pub conflicts: u64,
+    /// What keeps ready changes from being sent, by direction and lane.
+    pub held_up: Vec<HeldUp>,
     /// Age of the oldest change that waits; 0 when none does.
     pub lag_ms: u64,
     pub left_to_right: Latency,
     pub right_to_left: Latency,
     /// The last thing that went wrong, which may be over.
     pub last_error: Option<Told>,
+}
+
+/// Changes that are ready and wait for their target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeldUp {
+    /// The side that they go to.
+    pub to: Side,
+    pub lane: Lane,
+    pub changes: u64,
+    /// Why: a code, and words that name the pool or endpoint.
+    pub reason: Told,
+    /// They are looked at again after so long.
+    pub in_ms: u64,
 }
 
 /// From the source's commit to the destination's answer, over the last while; absent before the first.

@@ -28,6 +28,8 @@ pub enum Task {
     Usage,
     /// Tells how far allowances are used up.
     Levels,
+    /// Tells which endpoints fail.
+    Ailing,
     /// Sends alerts to the webhook.
     Alerts,
 }
@@ -60,6 +62,7 @@ impl Task {
             | Self::Allowances
             | Self::Usage
             | Self::Levels
+            | Self::Ailing
             | Self::Alerts => OnStop::Abandon,
         }
     }
@@ -69,7 +72,9 @@ impl Task {
             Self::Engine | Self::Store | Self::Signals | Self::Allowances | Self::Usage => {
                 OnError::StopHost
             }
-            Self::Control | Self::Progress | Self::Levels | Self::Alerts => OnError::Log,
+            Self::Control | Self::Progress | Self::Levels | Self::Ailing | Self::Alerts => {
+                OnError::Log
+            }
         }
     }
 
@@ -83,6 +88,7 @@ impl Task {
             Self::Allowances => "allowances",
             Self::Usage => "usage",
             Self::Levels => "levels",
+            Self::Ailing => "ailing",
             Self::Alerts => "alerts",
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tidegate::ailing::Ailing;
 use tidegate::alerts::Alerts;
 use tidegate::alerts::delivery::{Hook, Post, Refused, deliver};
 use tidegate::alerts::signature::sign;
@@ -195,6 +196,25 @@ fn reached(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
         gateway: Gateway::new(spec, dependencies).expect("a gateway"),
     };
     BTreeMap::from([("crm".into(), reached)])
+}
+
+/// Tries in between look well; only a while without any failure is believed.
+#[test]
+fn an_ailing_endpoint_is_told_once_and_its_recovery_once() {
+    let clock = ManualClock::default();
+    let (alerts, mut waiting) = Alerts::new(Arc::new(clock));
+    let mut ailing = Ailing::default();
+    let crm: Arc<str> = "crm".into();
+    let mut told = Vec::new();
+    for second in 0..600 {
+        let failing = (100..200).contains(&second) && second % 7 == 0;
+        ailing.note(&crm, failing, second * 1_000, &alerts);
+        while let Ok(next) = waiting.try_recv() {
+            assert_eq!(next.alert.event, Event::BreakerOpen);
+            told.push((second, next.alert.over));
+        }
+    }
+    assert_eq!(told, [(105, false), (256, true)]);
 }
 
 /// Each level is told when it comes, and its end when the day has passed; nobody has to do anything.

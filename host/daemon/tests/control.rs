@@ -12,11 +12,14 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::control::{self, Answer, Answerer, AskError, Listener, Request, socket_path};
+use tidegate::quota::PoolQuota;
 use tidegate::status::{
     Command, CommandError, Done, EndpointStatus, HoldStatus, Latency, PoolStatus, Resumed, Status,
     SyncState, SyncStatus, Told,
 };
+use tidegate::usage::{HourUsage, LineUsage, PoolUsage, Sums};
 use tidegate_core::hold::Scope;
+use tidegate_core::pace::Lane;
 
 /// Answers as it was told, and keeps what it was asked.
 struct Pretended {
@@ -85,8 +88,8 @@ impl Answerer for Pretended {
     fn answer(&self, request: Request) -> BoxFuture<'_, Answer> {
         let answer = match &request {
             Request::Status => Answer::Status(Box::new(self.status())),
-            Request::Quota => Answer::Quota(Vec::new()),
-            Request::Usage { .. } => Answer::Usage(Vec::new()),
+            Request::Quota => Answer::Quota(quota()),
+            Request::Usage { .. } => Answer::Usage(usage()),
             Request::Stop => Answer::Stopping,
             Request::Command {
                 command:
@@ -112,6 +115,76 @@ impl Answerer for Pretended {
         }
         async { answer }.boxed()
     }
+}
+
+fn quota() -> Vec<PoolQuota> {
+    let daily = PoolQuota {
+        account: "salesforce https://acme.example".into(),
+        endpoints: vec!["crm".into(), "leads".into()],
+        pool: "daily".into(),
+        window: "24h".into(),
+        limit: 100_000,
+        ours: 50_000,
+        others: 25_000,
+        left: 25_000,
+        level: "notify".into(),
+        per_hour: Some(6_250),
+        ends_in_ms: Some(4 * 3_600_000),
+        margin_ms: 12,
+        ..PoolQuota::default()
+    };
+    let long = PoolQuota {
+        pool: "long-calls".into(),
+        window: "at once, past 20s".into(),
+        limit: 25,
+        left: 25,
+        level: "plenty".into(),
+        parked_ms: Some(30_000),
+        reason: "the vendor said stop".into(),
+        ..daily.clone()
+    };
+    vec![
+        daily,
+        PoolQuota {
+            per_hour: None,
+            ends_in_ms: None,
+            ours: 0,
+            others: 0,
+            ..long
+        },
+    ]
+}
+
+fn usage() -> Vec<PoolUsage> {
+    let sums = |units| Sums {
+        calls: units / 2,
+        units,
+        rows: units * 200,
+        bytes: units << 10,
+        throttled: 0,
+    };
+    let hour = |at_us, units| HourUsage {
+        at_us,
+        sums: sums(units),
+    };
+    let peak = hour(1_700_000_000_000_000, 4_000);
+    let line = LineUsage {
+        sync: "people".into(),
+        operation: "push".into(),
+        lane: Lane::Critical,
+        sums: sums(1_000),
+    };
+    vec![PoolUsage {
+        account: "salesforce https://acme.example".into(),
+        endpoints: vec!["crm".into()],
+        pool: "daily".into(),
+        total: sums(5_000),
+        critical: sums(1_000),
+        hours: vec![peak.clone(), hour(1_700_003_600_000_000, 1_000)],
+        peaks: vec![peak],
+        lines: vec![line.clone()],
+        transfers: vec![line],
+    }]
 }
 
 /// A data folder with a config beside it.
@@ -238,6 +311,11 @@ async fn commands_end_with_codes_for_scripts() {
             json!({ "changed": 1 }),
         ),
         (
+            &["pause", "pool", "crm.daily", "--json"],
+            0,
+            json!({ "changed": 1 }),
+        ),
+        (
             &["resume", "all", "--json"],
             0,
             json!({ "lifted": 1, "cleared": 0, "released": 0, "still": [host.hold()] }),
@@ -268,6 +346,14 @@ async fn commands_end_with_codes_for_scripts() {
             }
         }
     );
+    let daily = Scope::Pool {
+        endpoint: "crm".into(),
+        pool: "daily".into(),
+    };
+    assert!(matches!(
+        &asked[4],
+        Request::Command { command: Command::Pause { what, .. } } if *what == daily
+    ));
     let Request::Command {
         command: Command::Pause { by, .. },
     } = &asked[0]
@@ -293,6 +379,56 @@ async fn commands_end_with_codes_for_scripts() {
     ] {
         assert!(text.contains(wanted), "{wanted} is not in\n{text}");
     }
+    served.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn allowances_are_shown_as_tables_and_as_json() {
+    let folder = folder();
+    let served = serve(
+        &folder.path().join("data"),
+        Pretended::new(SyncState::Running),
+    );
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["quota"],
+            &[
+                "salesforce https://acme.example (crm, leads)",
+                "██████████▒▒▒▒▒·····  50,000  25,000  25,000  100,000  notify  6,250     4 h      12 ms   open",
+                "parked for 30 s: the vendor said stop",
+            ],
+        ),
+        (
+            &["usage", "--hours", "2"],
+            &[
+                "pool daily of salesforce https://acme.example: 5,000 units in 2,500 calls, 0 throttled; critical ████················ 1,000 of 5,000 units",
+                "11-14 22:13Z  ████████████████████  4,000  2,000  800,000  3.9 MiB   peak",
+                "11-14 23:13Z  █████···············  1,000",
+                "people                       push       critical  1,000",
+                "largest transfers",
+            ],
+        ),
+    ];
+    for (arguments, wanted) in cases {
+        let output = tidegate(folder.path(), arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        for wanted in *wanted {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+    }
+    let as_json = tidegate(folder.path(), &["quota", "--json"]).await;
+    assert_eq!(
+        json_of(&as_json),
+        serde_json::to_value(quota()).expect("JSON")
+    );
+    let as_json = tidegate(folder.path(), &["usage", "--json"]).await;
+    assert_eq!(
+        json_of(&as_json),
+        serde_json::to_value(usage()).expect("JSON")
+    );
+    let wrong = tidegate(folder.path(), &["usage", "--hours", "0"]).await;
+    assert_eq!(wrong.status.code(), Some(2));
     served.abort();
 }
 

@@ -32,6 +32,13 @@ enum What {
     Sync { name: String },
     /// One endpoint, as the config calls it: it is not called at all
     Endpoint { name: String },
+    /// One account at a vendor, as `tidegate quota` names it, or only its address: no endpoint of it is called
+    Account { name: String },
+    /// One pool of an endpoint: nothing that draws on it leaves
+    Pool {
+        #[arg(value_name = "ENDPOINT.POOL", value_parser = pool)]
+        name: (String, String),
+    },
     /// Every endpoint
     All,
 }
@@ -41,9 +48,20 @@ impl From<What> for Scope {
         match what {
             What::Sync { name } => Self::Sync(name),
             What::Endpoint { name } => Self::Endpoint(name),
+            What::Account { name } => Self::Account(name),
+            What::Pool {
+                name: (endpoint, pool),
+            } => Self::Pool { endpoint, pool },
             What::All => Self::All,
         }
     }
+}
+
+fn pool(text: &str) -> Result<(String, String), String> {
+    let (endpoint, pool) = text
+        .split_once('.')
+        .ok_or("write the endpoint, a dot and the pool, such as crm.daily")?;
+    Ok((endpoint.to_owned(), pool.to_owned()))
 }
 
 pub(super) fn pause(arguments: PauseArguments) -> Request {

@@ -226,6 +226,18 @@ fn trouble(sync: &SyncStatus) -> Option<String> {
             sync.name, reason.message, reason.code
         ));
     }
+    for held in &sync.held_up {
+        lines.push(format!(
+            "{}: {} {} changes to the {} wait {} for {} [{}]",
+            sync.name,
+            count(held.changes),
+            format!("{:?}", held.lane).to_lowercase(),
+            held.to,
+            ago(held.in_ms),
+            held.reason.message,
+            held.reason.code
+        ));
+    }
     if let Some(error) = &sync.last_error {
         lines.push(format!(
             "{}: last error: {} [{}]",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_core::hold::Holds;
+use tidegate_core::hold::{Holds, Place};
 use tidegate_gateway::Clock;
 use tokio::sync::watch;
 
@@ -72,12 +72,12 @@ impl Gates {
     }
 
     /// Waits until none of the endpoints is held, and until the first of the syncs may go on.
-    pub(super) async fn pass(&self, clock: &dyn Clock, syncs: &[Arc<str>], endpoints: &[&str]) {
+    pub(super) async fn pass(&self, clock: &dyn Clock, syncs: &[Arc<str>], places: &[Place<'_>]) {
         let mut state = self.0.subscribe();
         loop {
             let held = |state: &State| {
-                let mut endpoints = endpoints.iter();
-                endpoints.any(|name| state.holds.over_endpoint(name).is_some())
+                let mut places = places.iter();
+                places.any(|place| state.holds.over_endpoint(*place).is_some())
             };
             let opens_ms = match state.wait_for(|state| !held(state)).await {
                 Ok(state) => opens_ms(&state, syncs),
@@ -127,10 +127,15 @@ mod tests {
         let people: [Arc<str>; 1] = ["people".into()];
         let now_ms = clock.now().mono_ms;
         gates.hold(held(Scope::Endpoint("crm".into())));
-        let mut pass = Box::pin(gates.pass(&clock, &people, &["db", "crm"]));
+        let place = |endpoint| Place {
+            endpoint,
+            account: "",
+        };
+        let both = [place("db"), place("crm")];
+        let mut pass = Box::pin(gates.pass(&clock, &people, &both));
         let mut resumed = Box::pin(gates.resumed(&people, gates.times(&people)));
         assert!(pass.as_mut().now_or_never().is_none(), "held");
-        let mut other = Box::pin(gates.pass(&clock, &people, &["db"]));
+        let mut other = Box::pin(gates.pass(&clock, &people, &both[..1]));
         assert!(other.as_mut().now_or_never().is_some(), "not called there");
         assert!(resumed.as_mut().now_or_never().is_none());
 

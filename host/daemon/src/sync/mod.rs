@@ -25,11 +25,13 @@
 //! - [`alarms`]: what is wrong with them, for alerts
 //! - [`tally`]: what has been done, and how long changes took
 //! - [`gates`]: what people hold back, for the tasks beside the engine
+//! - [`doors`]: the same at the gateways
 //! - [`people`]: what people see and ask
 //! - [`pausing`]: how they hold syncs, and let them go on
 
 mod alarms;
 mod dispatch;
+mod doors;
 mod engine;
 mod failure;
 mod gates;
@@ -55,6 +57,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidegate_core::hold::{Holds, Place};
 use tidegate_core::plugin::FieldType;
 use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::{Clock, Gateway};
@@ -79,6 +82,15 @@ pub struct Endpoint {
     pub config: String,
     /// Pause between looks for changes, where the operator chose one.
     pub interval_ms: Option<u64>,
+}
+
+impl Endpoint {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            endpoint: &self.name,
+            account: self.gateway.account().name(),
+        }
+    }
 }
 
 /// A sync as configured, with its mapping.
@@ -142,6 +154,7 @@ impl Syncs {
     pub async fn run(self, cancel: CancellationToken) -> Result<(), EngineError> {
         let assembly = Arc::new(self.assembly);
         let holds = records::load_holds(&assembly.store).map_err(EngineError::Ledger)?;
+        doors::turn(&assembly, &Holds::default(), &holds);
         self.host.gates.hold(holds);
         let pending = start::enrol(&assembly, &self.host).await?;
         let tasks = TaskTracker::new();

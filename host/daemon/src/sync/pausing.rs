@@ -4,15 +4,16 @@
 //! sync that can't start. A resume ends what stands in the way: the pause; else what a failure has stopped, which
 //! would be tried again only later; and the brake of a sync that is named, since whoever names it has seen it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tidegate_core::hold::{Hold, Holds, Scope, restart_after_ms};
+use tidegate_core::hold::{Hold, Holds, Place, Scope, restart_after_ms};
 use tidegate_core::ledger::Changes;
 use tidegate_core::sync::{Side, SyncSpec};
 
 use super::engine::{Engine, EngineError};
 use super::people::no_sync;
-use super::records;
+use super::{doors, records};
 use crate::status::{CommandError, Done, HoldStatus, Resumed, Told};
 
 /// Whether a sync's rounds may start.
@@ -26,8 +27,11 @@ pub(super) enum Held {
 /// A command's answer; the outer error ends the host.
 type Answered = Result<Result<Done, CommandError>, EngineError>;
 
-fn endpoints(spec: &SyncSpec) -> [&str; 2] {
-    [&spec.left.endpoint, &spec.right.endpoint]
+fn nobody(what: &str, name: &str) -> CommandError {
+    CommandError {
+        code: format!("no-such-{what}"),
+        message: format!("no {what} is called {name}"),
+    }
 }
 
 pub(super) fn hold_status((scope, hold): (&Scope, &Hold)) -> HoldStatus {
@@ -42,7 +46,11 @@ pub(super) fn hold_status((scope, hold): (&Scope, &Hold)) -> HoldStatus {
 impl Engine {
     pub(super) fn held(&self, index: usize, now_ms: u64) -> Held {
         let spec = &self.syncs[index].running.model.spec;
-        if self.holds.over_sync(&spec.name, endpoints(spec)).is_some() {
+        if self
+            .holds
+            .over_sync(&spec.name, self.places(spec))
+            .is_some()
+        {
             return Held::ByPerson;
         }
         match self.host.gates.opens_ms(&spec.name) {
@@ -54,7 +62,7 @@ impl Engine {
     /// Who holds a sync and why, in words.
     pub(super) fn paused(&self, name: &str) -> Option<Told> {
         let spec = self.specs().find(|spec| *spec.name == *name)?;
-        let (scope, hold) = self.holds.over_sync(name, endpoints(spec))?;
+        let (scope, hold) = self.holds.over_sync(name, self.places(spec))?;
         let why = match hold.why.as_str() {
             "" => String::new(),
             why => format!(": {why}"),
@@ -66,6 +74,11 @@ impl Engine {
                 hold.by
             ),
         })
+    }
+
+    /// Every endpoint that a sync names is there.
+    fn places(&self, spec: &SyncSpec) -> [Place<'_>; 2] {
+        Side::BOTH.map(|side| self.assembly.endpoints[&spec.side(side).endpoint].place())
     }
 
     fn specs(&self) -> impl Iterator<Item = &SyncSpec> {
@@ -81,15 +94,43 @@ impl Engine {
             }
             Scope::Endpoint(name) => {
                 let known = self.assembly.endpoints.contains_key(name.as_str());
-                (!known).then(|| CommandError {
-                    code: "no-such-endpoint".into(),
-                    message: format!("no endpoint is called {name}"),
-                })
+                (!known).then(|| nobody("endpoint", name))
+            }
+            Scope::Account(name) => {
+                let mut endpoints = self.assembly.endpoints.values();
+                let known = endpoints.any(|endpoint| endpoint.place().account == name);
+                (!known).then(|| nobody("account", name))
+            }
+            Scope::Pool { endpoint, pool } => {
+                let Some(known) = self.assembly.endpoints.get(endpoint.as_str()) else {
+                    return Some(nobody("endpoint", endpoint));
+                };
+                let mut pools = known.gateway.pools().into_iter();
+                let known = pools.any(|figures| *figures.pool == **pool);
+                (!known).then(|| nobody("pool", &format!("{endpoint}.{pool}")))
             }
         }
     }
 
+    /// An account by its whole name, where its address alone was given and names one.
+    fn whole(&self, what: Scope) -> Scope {
+        let Scope::Account(short) = &what else {
+            return what;
+        };
+        let endpoints = self.assembly.endpoints.values();
+        let names = endpoints.map(|endpoint| endpoint.place().account);
+        let address = |name: &str| name.split_once(' ').map(|(_, address)| address.to_owned());
+        let meant: BTreeSet<&str> = names
+            .filter(|name| name == short || address(name).as_ref() == Some(short))
+            .collect();
+        match meant.iter().next() {
+            Some(name) if meant.len() == 1 => Scope::Account((*name).to_owned()),
+            _ => what,
+        }
+    }
+
     pub(super) async fn pause(&mut self, what: Scope, by: String, why: String) -> Answered {
+        let what = self.whole(what);
         if let Some(error) = self.unknown(&what) {
             return Ok(Err(error));
         }
@@ -109,7 +150,8 @@ impl Engine {
     }
 
     /// A hold of something that the config no longer has can be taken away too.
-    pub(super) async fn resume(&mut self, what: &Scope) -> Answered {
+    pub(super) async fn resume(&mut self, what: Scope) -> Answered {
+        let what = &self.whole(what);
         if let Some(error) = self.unknown(what)
             && !self.holds.has(what)
         {
@@ -148,7 +190,7 @@ impl Engine {
     fn concerned(&self, what: &Scope) -> Vec<Arc<str>> {
         let mut concerned: Vec<&SyncSpec> = self
             .specs()
-            .filter(|spec| what.concerns(&spec.name, endpoints(spec)))
+            .filter(|spec| what.concerns(&spec.name, self.places(spec)))
             .collect();
         concerned.sort_by_key(|spec| spec.lane);
         concerned.iter().map(|spec| spec.name.clone()).collect()
@@ -166,8 +208,9 @@ impl Engine {
         };
         let mut cleared = false;
         for side in Side::BOTH {
-            let endpoint = &sync.running.endpoints[side].name;
-            if !matches!(what, Scope::Endpoint(only) if **only != **endpoint) {
+            let place = sync.running.endpoints[side].place();
+            let whole = matches!(what, Scope::Sync(_) | Scope::Pool { .. });
+            if whole || what.silences(place) {
                 cleared |= sync.halted[side].take().is_some();
                 cleared |= sync.pull_failure[side].is_some();
             }
@@ -180,7 +223,7 @@ impl Engine {
         let holds = self.holds.iter().filter(|(scope, _)| {
             let mut specs = self.specs();
             specs.any(|spec| {
-                concerned.contains(&spec.name) && scope.concerns(&spec.name, endpoints(spec))
+                concerned.contains(&spec.name) && scope.concerns(&spec.name, self.places(spec))
             })
         });
         holds.map(hold_status).collect()
@@ -191,6 +234,7 @@ impl Engine {
         records::put_holds(&mut changes, holds);
         let seq = records::commit(&self.host.store, changes).await?;
         self.host.store.durable(seq).await?;
+        doors::turn(&self.assembly, &self.holds, holds);
         self.holds = holds.clone();
         Ok(())
     }

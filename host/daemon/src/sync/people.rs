@@ -3,9 +3,11 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
+use tidegate_core::pace::Lane;
 use tidegate_core::record::{self, LinkId, Reason};
 use tidegate_core::settle::{self, Left};
 use tidegate_core::sync::Side;
+use tidegate_gateway::Readiness;
 use tokio::sync::oneshot;
 
 use super::Handle;
@@ -15,9 +17,10 @@ use super::records::Committed;
 use super::running::Sync;
 use super::start::Pending;
 use crate::status::{
-    Command, CommandError, DeadLetter, Done, HoldStatus, Latency, StatusSource, SyncState,
+    Command, CommandError, DeadLetter, Done, HeldUp, HoldStatus, Latency, StatusSource, SyncState,
     SyncStatus, Told,
 };
+use crate::waits;
 
 fn told(reason: &Reason) -> Told {
     Told {
@@ -101,6 +104,7 @@ impl Engine {
             written: tally.written,
             echoes: tally.echoes,
             conflicts: tally.conflicts,
+            held_up: held_up(sync, now_ms),
             lag_ms: sync
                 .queue
                 .oldest_ms()
@@ -132,7 +136,7 @@ impl Engine {
     ) -> Result<Result<Done, CommandError>, EngineError> {
         match command {
             Command::Pause { what, by, why } => self.pause(what, by, why).await,
-            Command::Resume { what } => self.resume(&what).await,
+            Command::Resume { what } => self.resume(what).await,
             Command::ReleaseDeletes { sync } => self.release_deletes(&sync).await,
             Command::DeadList { sync, rows_max } => self.dead_list(sync.as_deref(), rows_max),
             Command::DeadRetry { sync, records } => self.dead_retry(&sync, &records).await,
@@ -241,6 +245,35 @@ impl Engine {
         }
         Ok(Ok(Done::Changed(revived)))
     }
+}
+
+/// What ready changes wait for, where their target can't take them now.
+fn held_up(sync: &Sync, now_ms: u64) -> Vec<HeldUp> {
+    let mut held = Vec::new();
+    for source in Side::BOTH {
+        let target = source.other();
+        let gateway = &sync.running.endpoints[target].gateway;
+        for lane in [Lane::Critical, Lane::Normal, Lane::Backfill] {
+            let Some((changes, _)) = sync.queue.ready(source, lane) else {
+                continue;
+            };
+            let halt = sync.halted[target].as_ref();
+            let halt = halt.filter(|halt| halt.until_ms > now_ms);
+            let (reason, until_ms) = match (halt, gateway.readiness(lane, 1)) {
+                (Some(halt), _) => (told(&halt.reason), halt.until_ms),
+                (None, Readiness::At { mono_ms, reason }) => (waits::told(&reason), mono_ms),
+                (None, Readiness::Now) => continue,
+            };
+            held.push(HeldUp {
+                to: target,
+                lane,
+                changes: changes as u64,
+                reason,
+                in_ms: until_ms.saturating_sub(now_ms),
+            });
+        }
+    }
+    held
 }
 
 /// The worst of what holds a sync back.

@@ -80,6 +80,7 @@ impl Sync {
             }
         }
         let counts = records::load_counts(&host.store, id)?;
+        let flow = Arc::new(Flow::new(running.model.spec.queue_max));
         let brake = Brake::new(running.model.spec.brake, record.braked);
         Ok(Self {
             running,
@@ -87,7 +88,7 @@ impl Sync {
             counts,
             queue,
             brake,
-            flow: Arc::default(),
+            flow,
             rounds: Sides::default(),
             halted: Sides::default(),
             pull_failure: Sides::default(),

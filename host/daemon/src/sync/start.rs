@@ -96,16 +96,15 @@ pub(super) fn starters(assembly: &Arc<Assembly>, host: &Host) -> Result<Vec<Star
 impl Starter {
     /// Tries until the sync has started.
     pub(super) async fn run(self) {
-        let spec = &self.assembly.syncs[self.index].spec;
-        let name = &spec.name;
+        let name = &self.assembly.syncs[self.index].spec.name;
         let itself = [name.clone()];
         let mut failures = 0;
         let mut after_ms = None;
         loop {
             let gates = &self.host.gates;
             let resumes = gates.times(&itself);
-            let endpoints = [&*spec.left.endpoint, &*spec.right.endpoint];
-            gates.pass(&*self.host.clock, &itself, &endpoints).await;
+            let places = Side::BOTH.map(|side| self.openings[side].endpoint().place());
+            gates.pass(&*self.host.clock, &itself, &places).await;
             let hindrance = match self.attempt(after_ms, failures).await {
                 Ok(started) => return self.host.send(Event::Started(Box::new(started))).await,
                 Err(Unstarted::Host(error)) => return self.host.send(Event::Broken(error)).await,

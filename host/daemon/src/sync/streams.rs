@@ -22,23 +22,49 @@ use super::records::{Cursor, load_cursor};
 use super::{Endpoint, failure, polls};
 use crate::levels;
 
-/// What holds a sync's streams back.
-#[derive(Debug, Default)]
+/// What holds a sync's streams back: the room in its queue, of which the last part is kept for changes, so that what
+/// a side is read whole for never stands in the way of what has just happened.
+#[derive(Debug)]
 pub(super) struct Flow {
     room: AtomicUsize,
+    kept: usize,
     changed: Notify,
 }
 
+/// Fewer rows than this are not worth a call while a queue is nearly full.
+const ROOM_MIN: usize = 16;
+/// The part of a queue that is kept for changes, unless the queue is so small that little would be left.
+const KEPT_PART: usize = 10;
+const KEPT_FROM: usize = 8 * ROOM_MIN;
+
 impl Flow {
+    /// For a queue of this bound.
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            room: AtomicUsize::default(),
+            kept: if bound < KEPT_FROM {
+                0
+            } else {
+                bound / KEPT_PART
+            },
+            changed: Notify::default(),
+        }
+    }
+
     pub(super) fn set(&self, room: usize) {
         let had_room = self.room.swap(room, Ordering::Relaxed);
-        if (had_room < ROOM_MIN) != (room < ROOM_MIN) {
+        let opens = |kept: usize| (had_room < kept + ROOM_MIN) != (room < kept + ROOM_MIN);
+        if opens(0) || opens(self.kept) {
             self.changed.notify_waiters();
         }
     }
 
-    fn room(&self) -> usize {
-        self.room.load(Ordering::Relaxed)
+    fn room(&self, kind: StreamKind) -> usize {
+        let room = self.room.load(Ordering::Relaxed);
+        match kind {
+            StreamKind::Changes => room,
+            StreamKind::Snapshot => room.saturating_sub(self.kept),
+        }
     }
 }
 
@@ -118,9 +144,6 @@ pub(super) fn open(
     streams
 }
 
-/// Fewer rows than this are not worth a call while a queue is nearly full.
-const ROOM_MIN: usize = 16;
-
 impl Stream {
     pub(super) async fn run(self) {
         let cancel = self.cancel.clone();
@@ -185,11 +208,11 @@ impl Stream {
     /// Waits until the endpoint may be called and there is room; the rows that may be asked for.
     async fn may_read(&self, syncs: &[Arc<str>]) -> usize {
         let gates = &self.host.gates;
-        let endpoint = &*self.endpoint.name;
+        let place = self.endpoint.place();
         loop {
-            gates.pass(&*self.host.clock, syncs, &[endpoint]).await;
+            gates.pass(&*self.host.clock, syncs, &[place]).await;
             let rows_max = self.room().await;
-            if gates.holds().over_endpoint(endpoint).is_none() {
+            if gates.holds().over_endpoint(place).is_none() {
                 return rows_max;
             }
         }
@@ -208,7 +231,7 @@ impl Stream {
             let room = self
                 .sources
                 .iter()
-                .map(|source| source.flow.room())
+                .map(|source| source.flow.room(self.kind))
                 .min()
                 .unwrap_or(0);
             if room >= ROOM_MIN {
@@ -418,4 +441,42 @@ enum Next {
     Now,
     In(u64),
     Done,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// However much is read whole, a change still finds room.
+    #[test]
+    fn the_last_room_is_kept_for_changes() {
+        for (bound, kept) in [(100_000, 10_000), (128, 12), (127, 0), (16, 0)] {
+            let flow = Flow::new(bound);
+            flow.set(bound);
+            let mut woken = Box::pin(flow.changed.notified());
+            woken.as_mut().enable();
+            for room in [bound - kept, kept + ROOM_MIN, kept + 1, kept, 0] {
+                flow.set(room);
+                assert_eq!(flow.room(StreamKind::Changes), room);
+                assert_eq!(flow.room(StreamKind::Snapshot), room.saturating_sub(kept));
+            }
+            // Whoever waits is woken when there is room for its kind.
+            woken.now_or_never().expect("it is full");
+            for kind in [StreamKind::Changes, StreamKind::Snapshot] {
+                let mut woken = Box::pin(flow.changed.notified());
+                woken.as_mut().enable();
+                let enough = match kind {
+                    StreamKind::Changes => ROOM_MIN,
+                    StreamKind::Snapshot => kept + ROOM_MIN,
+                };
+                flow.set(enough);
+                if kept > 0 || kind == StreamKind::Changes {
+                    woken.now_or_never().expect("there is room");
+                }
+                assert!(flow.room(kind) >= ROOM_MIN);
+            }
+        }
+    }
 }
