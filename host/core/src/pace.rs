@@ -7,7 +7,7 @@
 //! In reading order:
 //! - [`cost`]: what a request draws, by the manifest's rules
 //! - [`identity`]: whose budget a pool is
-//! - `pool`: one budget of the vendor's: whether units can be had, and if not, when
+//! - `pool`: one budget of the vendor's: what it is, and what has been drawn from it
 //!   - [`ledger`]: units counted in a window, exact over any window
 //!   - `calendar`: days as a zone has them
 //!   - `measure`: what a pool counts, and over which time
@@ -17,9 +17,11 @@
 //!   - `park`: after the vendor said stop
 //!   - `reserve`: what a lane leaves for those above
 //!   - `spread`: units handed out evenly
+//!   - `room`: whether units can be had, and if not, when
 //! - `timing`: how long requests take, and when one has counted
 //! - [`report`]: what an answer's headers say of a pool
 //! - [`count`]: what comes of a permit in a pool
+//!   - `hear`: what its answer tells
 //! - `turns`: whose turn it is among the syncs of a lane
 //! - `line`: who waits, and in which order
 //! - [`pacer`]: all pools, and who waits for them
@@ -40,6 +42,7 @@ mod calendar;
 pub mod cost;
 pub mod count;
 mod flight;
+mod hear;
 pub mod identity;
 mod keep;
 pub mod ladder;
@@ -52,6 +55,7 @@ mod park;
 mod pool;
 pub mod report;
 mod reserve;
+mod room;
 mod seats;
 mod spread;
 mod timing;

@@ -1,7 +1,7 @@
 //! Permits that come back: every pool that the request drew on, or that its answer names, learns of it.
 
 use super::cost::{Draws, Shape};
-use super::count::Back;
+use super::hear::Back;
 use super::pacer::{Pacer, Seat, Ticket};
 use super::pool::Candidate;
 use super::{Ended, Lane, Wait};
@@ -15,18 +15,21 @@ impl Pacer {
         };
         let seat = permit.draws.seat;
         let lasted_ms = now.mono_ms.saturating_sub(permit.since_ms);
-        let behind_ms = match (ended, self.chairs.get_mut(seat.0 as usize)) {
-            (Ended::Answered(_) | Ended::Throttled(_), Some(chair)) => {
-                chair
-                    .timing
-                    .answered(now.mono_ms, permit.draws.kind, lasted_ms)
-            }
-            _ => 0,
+        let kind = permit.draws.kind;
+        let (behind_ms, overtaking_ms) = match (ended, self.chairs.get_mut(seat.0 as usize)) {
+            (Ended::Answered(_), Some(chair)) => (
+                chair.timing.answered(now.mono_ms, kind, lasted_ms),
+                chair.timing.overtaking_ms(kind),
+            ),
+            // A refusal is quick, and says nothing of how long work takes.
+            (Ended::Throttled(_), Some(chair)) => (0, chair.timing.overtaking_ms(kind)),
+            _ => (0, 0),
         };
         let back = Back {
             permit: ticket.0,
             lasted_ms,
             behind_ms,
+            overtaking_ms,
         };
         for (index, _) in &permit.draws.units {
             let pool = &mut self.pools[*index];

@@ -1,15 +1,13 @@
-//! What comes of a permit in a pool: units counted or given back, and what the answer tells.
+//! What comes of a permit in a pool: units counted or given back, and kept over a restart.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::flight::Flight;
+use super::hear::Back;
 use super::ladder::Level;
 use super::measure::Measure;
-use super::park::Throttled;
 use super::pool::{Candidate, Pool};
-use super::report::Report;
 use super::timing::Expected;
 use super::{Ended, Lane, Reason, Settings};
 use crate::time::Now;
@@ -61,15 +59,6 @@ pub struct PoolCounts {
     pub lasts_ms: u64,
 }
 
-/// A permit as it came back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Back {
-    pub(super) permit: u64,
-    pub(super) lasted_ms: u64,
-    /// So long ago at least it has reached the vendor's edge.
-    pub(super) behind_ms: u64,
-}
-
 impl Pool {
     /// Ends a permit: counted, or given back when nothing was sent.
     pub(super) fn settle(&mut self, now: Now, back: Back, ended: &Ended) {
@@ -79,7 +68,11 @@ impl Pool {
         // Whether a refused request counts is the vendor's secret: readings tell, where there are any, and what they
         // tell beyond our own count goes with the others'. Counted twice, it would fall out as room that is none.
         let refused = matches!(ended, Ended::Throttled(_)) && self.others.heard_ms().is_some();
-        if !matches!(ended, Ended::Unsent) && !refused {
+        if matches!(ended, Ended::Unsent) || refused {
+            if let Some(likely) = &mut self.likely {
+                likely.take_back(flight.since_ms as i64, flight.units);
+            }
+        } else {
             self.lasted_ms += back.lasted_ms;
             let known_ms = if self.way_ms == 0 {
                 back.lasted_ms
@@ -99,89 +92,6 @@ impl Pool {
         if !spent {
             self.park.came_back(back.permit, passed);
         }
-    }
-
-    /// An answer may tell of pools that its request did not draw on.
-    pub(super) fn overhear(&mut self, now: Now, back: Back, ended: &Ended) {
-        let nothing = Flight {
-            units: 0,
-            since_ms: now.mono_ms,
-            lasted_before_ms: self.lasted_ms,
-            likely_ms: 0,
-            long: false,
-        };
-        self.learn(now, back, nothing, ended);
-    }
-
-    fn learn(&mut self, now: Now, back: Back, flight: Flight, ended: &Ended) {
-        match ended {
-            Ended::Answered(reports) => {
-                let ours = |report: &&Report| *report.pool == *self.name;
-                if let Some(report) = reports.iter().find(ours) {
-                    self.hear(now, back, flight, report);
-                }
-            }
-            Ended::Throttled(throttled) if *throttled.pool == *self.name => {
-                self.throttled(now, back.permit, throttled);
-            }
-            Ended::Throttled(_) | Ended::Unsent | Ended::Lost => {}
-        }
-    }
-
-    fn throttled(&mut self, now: Now, permit: u64, throttled: &Throttled) {
-        let first = self.park.throttled(now.mono_ms, permit, throttled);
-        if !first {
-            return;
-        }
-        let window_ms = self.measure.window_ms().unwrap_or(u64::MAX);
-        let heard = self.others.heard_ms();
-        let told = heard.is_some_and(|heard| now.mono_ms.saturating_sub(heard) <= window_ms);
-        if self.measure.is_windowed() && self.measure.is_short() && told {
-            // Readings come: they will tell whose it was, and until then it was theirs.
-            let ours = self.measure.counted() + self.flights.units();
-            self.others
-                .exhausted(now.mono_ms, self.whole().saturating_sub(ours));
-        } else if self.measure.is_short() {
-            self.park.doubt(now.mono_ms);
-        }
-    }
-
-    /// Used by others = reported - ours. Requests that overlapped the answered one may or may not be in the
-    /// vendor's figure, so it bounds the others from both sides.
-    fn hear(&mut self, now: Now, back: Back, one: Flight, report: &Report) {
-        if let Some(limit) = report.limit.filter(|limit| *limit > 0) {
-            self.reported_limit(limit);
-        }
-        let Some(used) = report.used(self.vendors_limit()) else {
-            return;
-        };
-        if !self.measure.is_windowed() {
-            return;
-        }
-        let since_ms = self.lasted_ms - one.lasted_before_ms;
-        self.measure.learn_way(used, since_ms);
-        let counted = self.measure.counted();
-        // The figure is of the moment at which the request reached the vendor: what left later is not in it, what
-        // has fallen out since is. Of what left while it was on its way, some may have overtaken it or not.
-        let told_ms = now.mono_ms.saturating_sub(back.behind_ms);
-        let (ours_least, ours_most) = match self.measure {
-            Measure::Execution { .. } => {
-                let flying = self.flights.lasting_ms(now.mono_ms);
-                (counted.saturating_sub(since_ms), counted + flying)
-            }
-            _ => {
-                let load = counted + self.flights.units() + self.dropped.after(told_ms);
-                let later = self.sent.after(told_ms);
-                let left_ms = now.mono_ms.saturating_sub(back.lasted_ms);
-                let unsure = self.sent.after(left_ms) - later;
-                let most = load.saturating_sub(later);
-                (most.saturating_sub(unsure), most)
-            }
-        };
-        let most = used.saturating_sub(ours_least);
-        let least = used.saturating_sub(ours_most);
-        let left_ms = now.mono_ms.saturating_sub(back.lasted_ms);
-        self.others.hear(left_ms, told_ms, least, most);
     }
 
     pub(super) fn figures(&self, now: Now, jitter_ms: u64, settings: &Settings) -> PoolFigures {
@@ -287,7 +197,11 @@ impl Pool {
             match &mut self.measure {
                 Measure::CalendarDay { ledger, .. } => ledger.add(at_ms, units),
                 Measure::Rolling { ledger, .. } | Measure::Execution { ledger, .. } => {
-                    ledger.add(at_ms - wall_ms + now.mono_ms as i64, units);
+                    let at_ms = at_ms - wall_ms + now.mono_ms as i64;
+                    ledger.add(at_ms, units);
+                    if let Some(likely) = &mut self.likely {
+                        likely.add(at_ms, units);
+                    }
                 }
                 Measure::Concurrency { .. } => {
                     let (ghosts, _) = self.ghosts;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// From here on, minutes are exact enough.
 const LONG_MS: u64 = 3_600_000;
-const MINUTE_MS: i64 = 60_000;
+pub(super) const MINUTE_MS: i64 = 60_000;
 
 /// Units by the moment at which they count, oldest first.
 #[derive(Clone, Debug)]
@@ -84,6 +84,32 @@ impl Ledger {
         let later = self.entries.iter().rev();
         let later = later.take_while(|(stamp, _)| *stamp > at_ms);
         later.map(|(_, units)| units).sum()
+    }
+
+    /// Units of entries up to a moment.
+    pub(super) fn until(&self, at_ms: i64) -> u64 {
+        let earlier = self.entries.iter();
+        let earlier = earlier.take_while(|(stamp, _)| *stamp <= at_ms);
+        earlier.map(|(_, units)| units).sum()
+    }
+
+    /// Units after one moment, up to another.
+    pub(super) fn between(&self, after_ms: i64, upto_ms: i64) -> u64 {
+        let outside = self.until(after_ms) + self.after(upto_ms);
+        self.total.saturating_sub(outside)
+    }
+
+    /// Takes back units that were counted at a moment.
+    pub(super) fn take_back(&mut self, at_ms: i64, units: u64) {
+        let found = self
+            .entries
+            .binary_search_by_key(&at_ms, |(stamp, _)| *stamp);
+        let Some((_, counted)) = found.ok().and_then(|place| self.entries.get_mut(place)) else {
+            return;
+        };
+        let taken = units.min(*counted);
+        *counted -= taken;
+        self.total -= taken;
     }
 
     /// Takes back units, the oldest first, as many as there are.

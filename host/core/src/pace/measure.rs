@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::PoolError;
 use super::calendar::Days;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, MINUTE_MS};
 use super::trail::Trail;
 use crate::manifest::{Pool as Written, WINDOW_MAX, Window};
 use crate::time::{Now, parse_duration};
@@ -194,6 +194,17 @@ impl Measure {
         {
             let over = ledger.total().saturating_sub(since_ms + reported) as f64;
             *way_ms += (over / calls.total() as f64 - *way_ms) / 8.0;
+        }
+    }
+
+    /// Units that are still counted and may have fallen out at a moment, because long windows are kept by the minute.
+    pub(super) fn rounded(&self, at_ms: u64) -> u64 {
+        match self {
+            Self::Rolling { window_ms, ledger } if !self.is_short() => {
+                let oldest_ms = at_ms as i64 - (*window_ms + GRAIN_MS) as i64 + MINUTE_MS;
+                ledger.until(oldest_ms)
+            }
+            _ => 0,
         }
     }
 

@@ -30,6 +30,16 @@ pub struct Throttled {
     pub random: f64,
 }
 
+/// Which of several throttles one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blow {
+    First,
+    /// The probe's: the pool is still shut.
+    Again,
+    /// Of a request that left with one that was throttled before it.
+    Herd,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Parked {
     until_ms: u64,
@@ -126,8 +136,8 @@ impl Park {
         }
     }
 
-    /// Requests that left together and come back throttled together are one throttle. `true` for the first.
-    pub(super) fn throttled(&mut self, now_ms: u64, permit: u64, throttled: &Throttled) -> bool {
+    /// Requests that left together and come back throttled together are one throttle.
+    pub(super) fn throttled(&mut self, now_ms: u64, permit: u64, throttled: &Throttled) -> Blow {
         let before = self.parked.take();
         let probed = before.is_some_and(|parked| parked.probe == Some(permit));
         let streak = match before {
@@ -145,6 +155,10 @@ impl Park {
             streak,
             probe: before.and_then(|parked| parked.probe.filter(|_| !probed)),
         });
-        before.is_none()
+        match before {
+            None => Blow::First,
+            Some(_) if probed => Blow::Again,
+            Some(_) => Blow::Herd,
+        }
     }
 }

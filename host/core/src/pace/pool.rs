@@ -1,4 +1,4 @@
-//! One budget of the vendor's: whether units can be had, and if not, when.
+//! One budget of the vendor's: what it is, and what has been drawn from it.
 //!
 //! A request counts from its permit until it is answered, and from then on for one window from the latest
 //! moment at which it can have reached the vendor's edge, so that no window on the vendor's side holds more
@@ -11,22 +11,25 @@ use super::book::Book;
 use super::cost::Tariff;
 use super::flight::{Flight, Flights};
 use super::ladder::Ladder;
+use super::ledger::Ledger;
 use super::line::Rank;
-use super::measure::{MIDNIGHT_MS, Measure};
+use super::measure::Measure;
 use super::others::Others;
 use super::park::Park;
 use super::reserve::{self, Demand};
 use super::spread::Spread;
 use super::timing::Expected;
 use super::trail::Trail;
-use super::{Lane, PoolError, PoolOverride, Reason, Settings, Wait};
+use super::{Lane, PoolError, PoolOverride, Settings};
 use crate::manifest::Pool as Written;
 use crate::time::Now;
 
 /// Demand for what is in use at once is remembered over this time.
 const AT_ONCE_MS: u64 = 5_000;
-/// Until a snapshot is durable, at most.
-const BOOKING_MS: u64 = 1_000;
+/// Readings that come later than this find less of ours than there was.
+const LATE_MS: u64 = 10_000;
+/// A pool is shared from this part on that others use of it.
+const SHARED_PART: u64 = 100;
 
 /// What is asked of a pool by one request.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub(super) struct Pool {
     pub(super) park: Park,
     pub(super) spread: Option<Spread>,
     pub(super) demand: Demand,
+    /// Units by the moment at which they left, for a short window: they reach the vendor as long after it as any other.
+    pub(super) likely: Option<Ledger>,
     /// Units that left, and that fell out of the window, lately.
     pub(super) sent: Trail,
     pub(super) dropped: Trail,
@@ -112,6 +117,7 @@ impl Pool {
             park: Park::new(window_ms.unwrap_or(AT_ONCE_MS)),
             spread: None,
             demand: Demand::new(short_ms),
+            likely: None,
             sent: Trail::default(),
             dropped: Trail::default(),
             left: 0,
@@ -143,6 +149,7 @@ impl Pool {
             && made.measure.is_short()
         {
             made.spread = Some(Spread::new(window_ms, limit));
+            made.likely = Some(Ledger::by_grain(1));
         }
         Ok(made)
     }
@@ -177,12 +184,18 @@ impl Pool {
         (self.whole() as f64 * self.set.share) as u64
     }
 
-    pub(super) fn reported_limit(&mut self, limit: u64) {
-        self.reported_limit = Some(limit);
-        let limit = self.limit();
+    /// Follows what a reading said of the limit, and of others.
+    pub(super) fn fit(&mut self, reported_limit: Option<u64>) {
+        self.reported_limit = reported_limit.or(self.reported_limit);
+        let limit = self.limit().max(1);
+        let shared = self.is_shared();
         if let Some(spread) = &mut self.spread {
-            spread.fit(limit.max(1));
+            spread.fit(limit, shared);
         }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.others.at_most().saturating_mul(SHARED_PART) > self.limit()
     }
 
     /// The most that one request of the lane could ever draw.
@@ -202,6 +215,9 @@ impl Pool {
         }
         self.others.refresh(now.mono_ms);
         self.flights.refresh(now.mono_ms);
+        if let (Some(likely), Some(window_ms)) = (&mut self.likely, self.measure.window_ms()) {
+            likely.forget(now.mono_ms as i64 - (window_ms + LATE_MS) as i64);
+        }
         let (used, whole) = (self.used_by_all(), self.whole());
         if let Some(ladder) = &mut self.ladder {
             ladder.step(used, whole);
@@ -224,134 +240,6 @@ impl Pool {
         (u128::from(self.limit()) * 1_000_000 / u128::from(taken + 1)) as u64
     }
 
-    /// Whether the units could be reserved now. Call `refresh` first.
-    pub(super) fn check(
-        &self,
-        now: Now,
-        candidate: &Candidate,
-        settings: &Settings,
-    ) -> Result<(), Wait> {
-        self.park.check(now.mono_ms, &self.name)?;
-        let lane = candidate.lane;
-        let trust = self.park.trust(now.mono_ms);
-        let trusted = |units: u64| {
-            if trust < 1.0 {
-                ((units as f64 * trust) as u64).max(candidate.units.min(units))
-            } else {
-                units
-            }
-        };
-        let (limit, whole) = (trusted(self.limit()), trusted(self.whole()));
-        let reserve = self.demand.reserve(now.mono_ms, lane, limit, settings);
-        let (used, units) = self.load(now, candidate);
-        let ours = used + units;
-        let everybody = ours + self.others.used() + self.others.growth(now.mono_ms, self.way_ms);
-        let excess = |reserve: u64| {
-            let over_ours = (ours + reserve).saturating_sub(limit);
-            let over_all = (everybody + reserve).saturating_sub(whole);
-            over_ours.max(over_all)
-        };
-        let pool = || self.name.clone();
-        if excess(reserve) > 0 {
-            let reason = if excess(0) > 0 {
-                Reason::PoolSpent { pool: pool() }
-            } else {
-                Reason::Reserve { pool: pool() }
-            };
-            let at_ms = self.free_at(now, excess(reserve)).max(now.mono_ms + 1);
-            return Err(Wait { reason, at_ms });
-        }
-        let level = self.ladder.map(|ladder| ladder.level());
-        if level.is_some_and(|level| lane > level.asks().lowest) {
-            let at_ms = self.free_at(now, units).max(now.mono_ms + 1);
-            let reason = Reason::Degraded { pool: pool() };
-            return Err(Wait { reason, at_ms });
-        }
-        let spread = self.spread.as_ref();
-        match spread.and_then(|spread| spread.wait(now.mono_ms, lane, units)) {
-            Some(at_ms) => Err(Wait {
-                reason: Reason::Smoothed { pool: pool() },
-                at_ms: at_ms.max(now.mono_ms + 1),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// What is not on the books may not leave. That is over in milliseconds, so it is no reason not to get in line.
-    pub(super) fn check_book(&self, now: Now, units: u64) -> Result<(), Wait> {
-        match &self.book {
-            Some(book) if !book.holds(self.left, units) => Err(Wait {
-                reason: Reason::Unbooked {
-                    pool: self.name.clone(),
-                },
-                at_ms: now.mono_ms + BOOKING_MS,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// What is used and what the request would add, in the pool's own measure.
-    fn load(&self, now: Now, candidate: &Candidate) -> (u64, u64) {
-        match &self.measure {
-            Measure::Rolling { .. } | Measure::CalendarDay { .. } => (
-                self.measure.counted() + self.flights.units(),
-                candidate.units,
-            ),
-            Measure::Concurrency { after_ms: 0 } => (
-                self.flights.units() + self.ghosts(now.mono_ms),
-                candidate.units,
-            ),
-            // The vendor refuses the newcomer, long or short, when too many have lasted long already.
-            Measure::Concurrency { .. } => (
-                self.flights.long_units() + self.ghosts(now.mono_ms),
-                candidate.units,
-            ),
-            Measure::Execution { .. } => {
-                let used = self.measure.counted() + self.flights.lasting_ms(now.mono_ms);
-                (used, candidate.expected.likely_ms.min(self.limit()))
-            }
-        }
-    }
-
-    fn ghosts(&self, now_ms: u64) -> u64 {
-        let (units, until_ms) = self.ghosts;
-        if now_ms < until_ms { units } else { 0 }
-    }
-
-    /// When this many units will be free again, if nothing more is drawn.
-    fn free_at(&self, now: Now, excess: u64) -> u64 {
-        match &self.measure {
-            Measure::Concurrency { .. } if self.ghosts(now.mono_ms) > 0 => self.ghosts.1,
-            Measure::Concurrency { .. } => now.mono_ms + self.way_ms.max(1),
-            Measure::CalendarDay { days, .. } => {
-                let wall_ms = now.wall_us / 1_000;
-                let next = days.day(wall_ms - MIDNIGHT_MS).end_ms;
-                let rest = next - wall_ms + 2 * MIDNIGHT_MS + 1;
-                now.mono_ms + rest.max(1) as u64
-            }
-            Measure::Rolling { window_ms, .. } | Measure::Execution { window_ms, .. } => {
-                let mut ours = self.measure.leaving().peekable();
-                let mut theirs = self.others.leaving().peekable();
-                let mut freed = 0;
-                loop {
-                    let next = match (ours.peek(), theirs.peek()) {
-                        (Some((one, _)), Some((other, _))) if other < one => theirs.next(),
-                        (None, _) => theirs.next(),
-                        _ => ours.next(),
-                    };
-                    // What is in flight counts for a window from its answer, which is yet to come.
-                    let Some((leaves_ms, units)) = next else {
-                        return now.mono_ms + window_ms;
-                    };
-                    freed += units;
-                    if freed >= excess {
-                        return leaves_ms;
-                    }
-                }
-            }
-        }
-    }
-
     pub(super) fn reserve_for(&mut self, now: Now, permit: u64, candidate: &Candidate) {
         let long = match self.measure {
             Measure::Concurrency { after_ms } => candidate.expected.bound_ms >= after_ms,
@@ -359,6 +247,9 @@ impl Pool {
         };
         self.left += candidate.units;
         self.sent.note(now.mono_ms, candidate.units);
+        if let Some(likely) = &mut self.likely {
+            likely.add(now.mono_ms as i64, candidate.units);
+        }
         self.flights.insert(
             permit,
             Flight {

@@ -18,8 +18,10 @@ use governor::{Quota, RateLimiter};
 
 use super::Lane;
 
-/// The rate is this much of what the window gives, in percent.
+/// The rate is this much of what the window gives, in percent: beside others more, since what they leave comes when
+/// they please, and who catches up slowly leaves it unused.
 const HASTE_PERCENT: u64 = 110;
+const HASTE_SHARED_PERCENT: u64 = 500;
 /// The parts of a window that may go at once.
 const NORMAL_BURST: u64 = 4;
 const BACKFILL_BURST: u64 = 50;
@@ -63,6 +65,7 @@ struct LaneSpread {
 pub(super) struct Spread {
     window_ms: u64,
     limit: u64,
+    shared: bool,
     unit: Duration,
     dial: Dial,
     slate: Slate,
@@ -81,11 +84,16 @@ impl fmt::Debug for Spread {
 
 impl Spread {
     pub(super) fn new(window_ms: u64, limit: u64) -> Self {
-        Self::over(window_ms, limit, Slate::default())
+        Self::over(window_ms, limit, false, Slate::default())
     }
 
-    fn over(window_ms: u64, limit: u64, slate: Slate) -> Self {
-        let unit_ns = window_ms * MS * 100 / HASTE_PERCENT / limit.max(1);
+    fn over(window_ms: u64, limit: u64, shared: bool, slate: Slate) -> Self {
+        let haste = if shared {
+            HASTE_SHARED_PERCENT
+        } else {
+            HASTE_PERCENT
+        };
+        let unit_ns = window_ms * MS * 100 / haste / limit.max(1);
         let unit = Duration::from_nanos(unit_ns.max(1));
         // Limiters count from their making: an untouched dial makes that the beginning, for later ones too.
         let dial = Dial::default();
@@ -102,6 +110,7 @@ impl Spread {
         Self {
             window_ms,
             limit,
+            shared,
             unit,
             normal: lane(NORMAL_BURST),
             backfill: lane(BACKFILL_BURST),
@@ -110,10 +119,10 @@ impl Spread {
         }
     }
 
-    /// Follows a limit that has changed.
-    pub(super) fn fit(&mut self, limit: u64) {
-        if limit != self.limit {
-            *self = Self::over(self.window_ms, limit, self.slate.clone());
+    /// Follows a limit that has changed, or others who come or go.
+    pub(super) fn fit(&mut self, limit: u64, shared: bool) {
+        if (limit, shared) != (self.limit, self.shared) {
+            *self = Self::over(self.window_ms, limit, shared, self.slate.clone());
         }
     }
 

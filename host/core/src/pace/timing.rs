@@ -17,6 +17,9 @@ const QUICKEST: usize = 8;
 const KNOWN_MIN: u32 = 16;
 /// A kind is short when its longest could last so many times as long.
 const LONGER: u64 = 4;
+/// What the way out has of the time by which round trips are longer than the quickest, and the least of it.
+const OVERTAKING_PART: u64 = 8;
+const OVERTAKING_MS: u64 = 4;
 /// Assumed length of a request before any has been measured.
 const REQUEST_MS: u64 = 100;
 
@@ -77,17 +80,23 @@ impl Track {
         self.now.count.saturating_add(self.before.count)
     }
 
-    /// The part of a round trip that surely comes after the edge, counted from where the quickest arrive.
-    fn behind_edge_ms(&self) -> u64 {
+    /// The quickest, and by how much the eighth is slower.
+    fn quickest(&self) -> Option<(u64, u64)> {
         let mut both = Generation::default();
         let (now, before) = (self.now.quickest(), self.before.quickest());
         now.iter().chain(before).for_each(|ms| both.note(*ms));
         match both.quickest() {
             [first, .., eighth] if both.count as usize >= QUICKEST => {
-                first.saturating_sub(eighth - first)
+                Some((*first, eighth - first))
             }
-            _ => 0,
+            _ => None,
         }
+    }
+
+    /// The part of a round trip that surely comes after the edge, counted from where the quickest arrive.
+    fn behind_edge_ms(&self) -> u64 {
+        let quickest = self.quickest();
+        quickest.map_or(0, |(first_ms, gap_ms)| first_ms.saturating_sub(gap_ms))
     }
 }
 
@@ -128,6 +137,16 @@ impl Timing {
         self.mean_ms += (lasted_ms as f64 - self.mean_ms) / 8.0;
         self.jitter_ms += ((lasted_ms - behind_ms) as f64 - self.jitter_ms) / 32.0;
         behind_ms
+    }
+
+    /// Requests that leave so close to each other may overtake each other on the way, which is taken for a small part
+    /// of what they differ by in all.
+    pub(super) fn overtaking_ms(&self, kind: Kind) -> u64 {
+        let track = &self.tracks[kind.index()];
+        let quickest = track.quickest();
+        quickest.map_or(REQUEST_MS, |(first_ms, _)| {
+            (track.mean_ms as u64).saturating_sub(first_ms) / OVERTAKING_PART + OVERTAKING_MS
+        })
     }
 
     pub(super) fn expected(&self, kind: Kind) -> Expected {

@@ -111,7 +111,7 @@ async fn mappings(
     rules
 }
 
-/// A mapping lists its mistakes one a line.
+/// A mapping lists its mistakes one a line, each behind its place in the config table.
 fn refused(sync: &str, error: &CallError, findings: &Findings) {
     let key = join(&join(&join("syncs", sync), "mapping"), "config");
     let text = match error {
@@ -119,8 +119,19 @@ fn refused(sync: &str, error: &CallError, findings: &Findings) {
         other => live::told(other),
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        findings.error(Code::MappingRefused, &key, line);
+        match line.split_once(": ") {
+            Some((place, words)) if is_place(&key, place, findings) => {
+                findings.error(Code::MappingRefused, &format!("{key}.{place}"), words);
+            }
+            _ => findings.error(Code::MappingRefused, &key, line),
+        }
     }
+}
+
+/// Whether a mapping's word is a path that begins in its config table.
+fn is_place(table: &str, word: &str, findings: &Findings) -> bool {
+    let root = word.split(['.', '[']).next().unwrap_or_default();
+    !word.contains(char::is_whitespace) && findings.has_key(&join(table, root))
 }
 
 /// What would be set up where, for an operator to read first.

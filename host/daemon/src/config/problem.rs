@@ -178,7 +178,7 @@ impl Findings {
     }
 
     /// Whether the file has this key, right or wrong.
-    pub(super) fn has_key(&self, key: &str) -> bool {
+    pub fn has_key(&self, key: &str) -> bool {
         self.places.has(key)
     }
 

@@ -51,6 +51,7 @@ impl Host {
             name: "db".into(),
             origins: BTreeMap::from([("main".to_owned(), Origin::Sqlite(library.path()))]),
             auth: AuthSpec::None,
+            accounts: Vec::new(),
             manifest: Arc::new(manifest()),
             pools: BTreeMap::new(),
             egress: Egress::default(),
