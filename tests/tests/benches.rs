@@ -24,7 +24,7 @@ fn built(plugin: &str) {
 fn every_bench_leaves_its_figures() {
     let out = tempfile::tempdir().expect("a folder");
     built("json-map");
-    let benches = ["end-to-end", "sandbox", "mapping", "store"];
+    let benches = ["end-to-end", "sandbox", "mapping", "store", "pacing"];
     let run = Command::new(env!("CARGO_BIN_EXE_tidegate-bench"))
         .args(["--quick", "--out"])
         .arg(out.path())
@@ -49,6 +49,29 @@ fn every_bench_leaves_its_figures() {
         collect(&told["figures"], &mut measured);
         assert!(!measured.is_empty(), "{text}");
         assert!(measured.iter().all(|figure| *figure > 0.0), "{text}");
+        if name == "pacing" {
+            paced(&told["figures"]);
+        }
+    }
+}
+
+/// Time is simulated there, so what the vendors refused is not a matter of the machine: nothing of ours when we are
+/// alone, and something of whoever is naive.
+fn paced(figures: &Value) {
+    let list = |name: &str| figures[name].as_array().expect("a list").clone();
+    for worked in [list("alone"), list("killed")].concat() {
+        assert_eq!(worked["refused"], 0, "{worked:#}");
+        let used = worked["used_share"].as_f64().expect("a share");
+        assert!(used >= 0.95, "{worked:#}");
+    }
+    for beside in list("urgent") {
+        let ours = beside["sender"]
+            .as_str()
+            .is_some_and(|sender| sender.starts_with("tidegate"));
+        assert_eq!(beside["refused"] == 0, ours, "{beside:#}");
+    }
+    for carried in list("credentials") {
+        assert_eq!(carried["lost"], 0, "{carried:#}");
     }
 }
 

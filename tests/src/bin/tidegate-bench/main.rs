@@ -8,6 +8,7 @@
 
 mod end_to_end;
 mod mapping;
+mod pacing;
 mod race;
 mod report;
 mod sandbox;
@@ -42,6 +43,11 @@ const BENCHES: &[Bench] = &[
         name: "mapping",
         about: "batches of 20 columns through field-map",
         run: mapping::run,
+    },
+    Bench {
+        name: "pacing",
+        about: "the gateway against the vendors' meters, in simulated time",
+        run: pacing::run,
     },
     Bench {
         name: "store",

@@ -1,0 +1,217 @@
+//! Pacing, through the real gateway over HTTP against the vendors' meters, in simulated time: what is refused, what is
+//! used, and how long urgent changes take.
+//!
+//! In reading order: `stage` (a vendor and its time), `doors` (ways to it: the gateway, and what is written instead),
+//! `vendors` (what is tried), `crew` (work without end); then what is measured: `backlog`, `urgent`, `trouble` and
+//! `decisions`. A miss of an aim is a figure like others.
+
+mod backlog;
+mod crew;
+mod decisions;
+mod doors;
+mod stage;
+mod trouble;
+mod urgent;
+mod vendors;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::report::{Figures, Group, Outcome, Scale};
+use backlog::{Course, Worked, work};
+use decisions::{Decided, decide};
+use trouble::{Carried, Failed, credentials, failing};
+use urgent::{Beside, Sender, beside};
+
+/// Decides all draws of a run.
+const SEED: u64 = 1;
+
+#[derive(Serialize)]
+struct Measured {
+    seed: u64,
+    alone: Vec<Worked>,
+    killed: Vec<Worked>,
+    kills: usize,
+    beside_others: Vec<Worked>,
+    urgent: Vec<Beside>,
+    failing: Failed,
+    credentials: Vec<Carried>,
+    decision: Decided,
+}
+
+impl Figures for Measured {
+    fn groups(&self) -> Vec<Group> {
+        let killed = format!(", {} kills", self.kills);
+        let each = |worked: &'_ [Worked], how: &str, aims: (&'static str, &'static str)| {
+            let groups = worked.iter().map(|worked| backlog(worked, how, aims));
+            groups.collect::<Vec<_>>()
+        };
+        let mut groups = each(&self.alone, "", ("x >= 0.99", "0"));
+        groups.extend(each(&self.killed, &killed, ("x >= 0.99", "0")));
+        let others = ", beside others who take 0-80 %";
+        let aims = ("x >= 0.95", "< 0.1 % of the calls");
+        groups.extend(each(&self.beside_others, others, aims));
+        groups.extend(self.senders());
+        groups.extend(self.troubles());
+        let decision = &self.decision;
+        let title = format!(
+            "a decision with {} pools and {} waiting",
+            decision.pools, decision.waiting
+        );
+        groups.push(
+            Group::new(title)
+                .line("granting", decision.decision_us, "us")
+                .aim("< 2")
+                .line("from asking to the answer", decision.whole_us, "us"),
+        );
+        groups
+    }
+}
+
+/// An endless backlog against one limit.
+fn backlog(worked: &Worked, how: &str, (used, refused): (&str, &str)) -> Group {
+    let Worked { name, limit, .. } = worked;
+    let window = span(worked.window_ms);
+    let title = format!("endless backlog, {name}{how}: {limit} in {window}");
+    let allowed = format!("allowed in {} windows", worked.windows);
+    Group::new(title)
+        .line(allowed, worked.allowed as f64, "units")
+        .line("used", worked.used as f64, "units")
+        .aim(used)
+        .line("the most in any window", worked.most as f64, "at once")
+        .aim(format!("<= {limit}"))
+        .line("refused", worked.refused as f64, "calls")
+        .aim(format!("{refused}, of {}", worked.calls))
+}
+
+fn span(ms: u64) -> String {
+    match ms {
+        86_400_000 => "a day".to_owned(),
+        _ => format!("{} s", ms / 1_000),
+    }
+}
+
+impl Measured {
+    fn senders(&self) -> [Group; 4] {
+        let group = |title: &str, unit: &'static str, aims: &[&str], of: fn(&Beside) -> f64| {
+            let mut group = Group::new(title);
+            for (place, beside) in self.urgent.iter().enumerate() {
+                group = group.line(beside.sender, of(beside), unit);
+                if let Some(aim) = aims.get(place) {
+                    group = group.aim(*aim);
+                }
+            }
+            group
+        };
+        let records = self.urgent.first().map_or(0, |beside| beside.records);
+        let title =
+            format!("a backfill of {records} records, an urgent change every 200 ms: its p99");
+        [
+            group(&title, "ms", &["<= 300, must < 1,000"], |beside| {
+                beside.urgent_p99_ms as f64
+            }),
+            group(
+                "the same: half of the urgent changes",
+                "ms",
+                &[],
+                |beside| beside.urgent_p50_ms as f64,
+            ),
+            group("the same: refused", "calls", &["0"], |beside| {
+                beside.refused as f64
+            }),
+            group("the same: the backfill", "records/s", &[], |beside| {
+                beside.records_per_second
+            }),
+        ]
+    }
+
+    fn troubles(&self) -> [Group; 3] {
+        let failing = &self.failing;
+        let attempts = Group::new("half of all answers fail for a minute")
+            .line("needed", failing.needed as f64, "calls")
+            .line("attempts", failing.attempts as f64, "calls")
+            .aim("x <= 1.1");
+        let mut speed =
+            Group::new("the same: done in a window").line("before", failing.before as f64, "calls");
+        for (place, done) in failing.after.iter().enumerate() {
+            let what = format!("window {} after", place + 1);
+            speed = speed.line(what, *done as f64, "calls");
+            if place == 2 {
+                speed = speed.aim("x 1.00");
+            }
+        }
+        let mut credentials = Group::new("several credentials");
+        for carried in &self.credentials {
+            let lost = if carried.one_lost {
+                ", one lost half-way"
+            } else {
+                ""
+            };
+            credentials = credentials
+                .line(
+                    format!("{}{lost}", carried.credentials),
+                    carried.records as f64,
+                    "batches",
+                )
+                .aim(match (carried.credentials, carried.one_lost) {
+                    (1, _) => "",
+                    (_, false) => "x >= 2.9",
+                    (_, true) => "no record lost",
+                });
+            if carried.one_lost {
+                credentials = credentials
+                    .line("records lost", carried.lost as f64, "records")
+                    .aim("0");
+            }
+        }
+        [attempts, speed, credentials]
+    }
+}
+
+pub(crate) fn run(scale: Scale) -> Result<Outcome> {
+    let course = |course: Course| move |case: &vendors::Case| work(case, &course);
+    let alone = Course {
+        seed: SEED,
+        ..Course::default()
+    };
+    let kills = scale.pick(50, 5);
+    let killed = Course {
+        kills,
+        ..alone.clone()
+    };
+    let others = Course {
+        others: Some((0, 800)),
+        ..alone.clone()
+    };
+    let neighboured = [
+        vendors::hubspot(scale),
+        vendors::dataverse(scale),
+        vendors::salesforce(scale),
+    ];
+    let senders = Sender::ALL.into_iter();
+    Outcome::new(&Measured {
+        seed: SEED,
+        alone: vendors::all(scale)
+            .iter()
+            .map(course(alone))
+            .collect::<Result<_>>()?,
+        killed: vendors::long(scale)
+            .iter()
+            .map(course(killed))
+            .collect::<Result<_>>()?,
+        kills,
+        beside_others: neighboured
+            .iter()
+            .map(course(others))
+            .collect::<Result<_>>()?,
+        urgent: senders
+            .map(|sender| beside(sender, scale, SEED))
+            .collect::<Result<_>>()?,
+        failing: failing(scale, SEED)?,
+        credentials: [(1, false), (3, false), (3, true)]
+            .into_iter()
+            .map(|(count, one_lost)| credentials(count, one_lost, scale, SEED))
+            .collect::<Result<_>>()?,
+        decision: decide(scale)?,
+    })
+}
