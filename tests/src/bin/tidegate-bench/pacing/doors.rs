@@ -137,6 +137,7 @@ impl Setting {
             name: token.into(),
             origins: BTreeMap::from([("main".to_owned(), origin)]),
             auth,
+            accounts: Vec::new(),
             manifest: self.manifest.clone(),
             pools: overridden.collect(),
             egress: Egress::default(),
