@@ -24,6 +24,7 @@
 //!   - `hear`: what its answer tells
 //! - `turns`: whose turn it is among the syncs of a lane
 //! - `line`: who waits, and in which order
+//!   - `tickets`: what tickets stand for
 //! - [`pacer`]: all pools, and who waits for them
 //!   - `seats`: who sits at it, with which pools
 //!   - `back`: permits that come back
@@ -58,6 +59,7 @@ mod reserve;
 mod room;
 mod seats;
 mod spread;
+mod tickets;
 mod timing;
 mod trail;
 mod turns;

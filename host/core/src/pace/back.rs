@@ -10,7 +10,7 @@ use crate::time::Now;
 impl Pacer {
     /// Ends a permit. Others may be able to go now: call `grant`.
     pub fn settle(&mut self, now: Now, ticket: Ticket, ended: &Ended) {
-        let Some(permit) = self.permits.remove(&ticket.0) else {
+        let Some(permit) = self.lines.settle(ticket.0) else {
             return;
         };
         let seat = permit.draws.seat;

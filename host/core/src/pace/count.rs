@@ -209,6 +209,7 @@ impl Pool {
                 }
             }
         }
+        self.forget(now);
         self.refresh(now);
     }
 }

@@ -37,7 +37,7 @@ impl Pacer {
         for (key, index) in &self.by_key {
             let pool = &mut self.pools[*index];
             pool.refresh(now);
-            let lately = pool.sent.after(now.mono_ms.saturating_sub(LATELY_MS));
+            let lately = pool.sent_after(now.mono_ms.saturating_sub(LATELY_MS));
             if let Some(book) = &mut pool.book {
                 book.wants(lately);
             }

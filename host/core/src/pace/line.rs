@@ -4,11 +4,12 @@
 //! head of a queue can go, so only heads are looked at, and a head that is short of a pool stands in that
 //! pool's line until something changes there: no decision looks at all that wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cost::Draws;
 use super::pacer::{Seat, Ticket};
+use super::tickets::Tickets;
 use super::turns::Turns;
 use super::{Lane, Reason, Wait};
 
@@ -44,19 +45,23 @@ impl Rank {
     }
 }
 
+/// A request from its asking until it is settled.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    pub(super) ticket: u64,
+pub(super) struct Request {
     pub(super) draws: Draws,
+    /// When it got in line, or left.
     pub(super) since_ms: u64,
-    pub(super) tag: u64,
+    tag: u64,
+    queue: usize,
+    left: bool,
 }
 
 /// Requests of one lane that draw on the same pools.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     pub(super) lane: Lane,
-    items: BTreeMap<(u64, u64), Waiting>,
+    /// By tag and ticket.
+    items: BTreeSet<(u64, u64)>,
     /// Pools in whose lines the head stands.
     pub(super) stands: Vec<(usize, Rank)>,
     /// Pools in which the head has its turn because it has waited long.
@@ -66,12 +71,9 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn head(&self) -> Option<&Waiting> {
-        self.items.first_key_value().map(|(_, waiting)| waiting)
-    }
-
-    fn key(&self) -> Option<(u64, u64)> {
-        self.items.first_key_value().map(|(key, _)| *key)
+    /// The head's.
+    pub(super) fn tag(&self) -> Option<u64> {
+        self.items.first().map(|(tag, _)| *tag)
     }
 }
 
@@ -80,8 +82,9 @@ impl Queue {
 pub(super) struct Lines {
     pub(super) queues: Vec<Queue>,
     by_pools: HashMap<Vec<usize>, [Option<usize>; 3]>,
-    /// By ticket, queue and tag.
-    places: HashMap<u64, (usize, u64)>,
+    /// Those that wait, and those that have left.
+    requests: Tickets<Request>,
+    waiting: usize,
     /// Heads that nobody has looked at yet.
     fresh: BTreeSet<Rank>,
     pub(super) turns: Turns,
@@ -89,44 +92,101 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.waiting
     }
 
-    /// Gets in line. Returns the queue if its head is another one now.
-    pub(super) fn join(&mut self, lane: Lane, waiting: Waiting) -> Option<usize> {
-        let pools = waiting.draws.units.iter().map(|(pool, _)| *pool).collect();
+    /// Gets in line. Returns the ticket, and the queue if its head is another one now.
+    pub(super) fn join(
+        &mut self,
+        now_ms: u64,
+        lane: Lane,
+        tag: u64,
+        draws: Draws,
+    ) -> (u64, Option<usize>) {
+        let queue = self.queue_of(lane, &draws);
+        let ticket = self.requests.issue(Request {
+            draws,
+            since_ms: now_ms,
+            tag,
+            queue,
+            left: false,
+        });
+        self.waiting += 1;
+        let line = &mut self.queues[queue];
+        line.items.insert((tag, ticket));
+        let first = line.items.first() == Some(&(tag, ticket));
+        (ticket, first.then_some(queue))
+    }
+
+    fn queue_of(&mut self, lane: Lane, draws: &Draws) -> usize {
+        let pools: Vec<usize> = draws.units.iter().map(|(pool, _)| *pool).collect();
         let slot = &mut self.by_pools.entry(pools).or_default()[lane as usize];
-        let queue = *slot.get_or_insert_with(|| {
+        *slot.get_or_insert_with(|| {
             self.queues.push(Queue {
                 lane,
-                items: BTreeMap::new(),
+                items: BTreeSet::new(),
                 stands: Vec::new(),
                 aged: Vec::new(),
                 wait: None,
             });
             self.queues.len() - 1
-        });
-        let key = (waiting.tag, waiting.ticket);
-        self.places.insert(waiting.ticket, (queue, waiting.tag));
-        let line = &mut self.queues[queue];
-        line.items.insert(key, waiting);
-        (line.key() == Some(key)).then_some(queue)
+        })
     }
 
-    /// Takes somebody out. Returns the queue, and whether it was its head.
-    pub(super) fn take(&mut self, ticket: u64) -> Option<(Waiting, usize, bool)> {
-        let (queue, tag) = self.places.remove(&ticket)?;
-        let line = &mut self.queues[queue];
-        let was_head = line.key() == Some((tag, ticket));
-        let waiting = line.items.remove(&(tag, ticket))?;
-        Some((waiting, queue, was_head))
+    fn waits(&self, ticket: u64) -> Option<&Request> {
+        self.requests.get(ticket).filter(|request| !request.left)
     }
 
-    /// Everybody who waits for a seat.
+    fn is_head(&self, ticket: u64, request: &Request) -> bool {
+        let items = &self.queues[request.queue].items;
+        items.first() == Some(&(request.tag, ticket))
+    }
+
+    /// The head of a queue, and its ticket.
+    pub(super) fn head(&self, queue: usize) -> Option<(u64, &Request)> {
+        let (_, ticket) = self.queues[queue].items.first()?;
+        Some((*ticket, self.requests.get(*ticket)?))
+    }
+
+    /// The head of a queue leaves; it is settled by its ticket.
+    pub(super) fn let_go(&mut self, now_ms: u64, queue: usize) -> Option<u64> {
+        let (_, ticket) = self.queues[queue].items.pop_first()?;
+        let request = self.requests.get_mut(ticket)?;
+        request.left = true;
+        request.since_ms = now_ms;
+        self.waiting -= 1;
+        Some(ticket)
+    }
+
+    /// Of one that has left.
+    pub(super) fn gone(&self, ticket: u64) -> Option<&Request> {
+        self.requests.get(ticket).filter(|request| request.left)
+    }
+
+    pub(super) fn settle(&mut self, ticket: u64) -> Option<Request> {
+        self.gone(ticket)?;
+        self.requests.take(ticket)
+    }
+
+    /// Takes somebody out. Returns the queue if it was its head.
+    pub(super) fn take(&mut self, ticket: u64) -> Option<(Request, Option<usize>)> {
+        let head = self.is_head(ticket, self.waits(ticket)?);
+        let request = self.requests.take(ticket)?;
+        self.waiting -= 1;
+        self.queues[request.queue]
+            .items
+            .remove(&(request.tag, ticket));
+        let queue = head.then_some(request.queue);
+        Some((request, queue))
+    }
+
+    /// Everybody who waits for a seat, in the order of asking.
     pub(super) fn of_seat(&self, seat: Seat) -> Vec<Ticket> {
-        let waiting = self.queues.iter().flat_map(|queue| queue.items.values());
-        let theirs = waiting.filter(|waiting| waiting.draws.seat == seat);
-        theirs.map(|waiting| Ticket(waiting.ticket)).collect()
+        let requests = self.requests.iter();
+        let theirs = requests.filter(|(_, request)| !request.left && request.draws.seat == seat);
+        let mut theirs: Vec<Ticket> = theirs.map(|(ticket, _)| Ticket(ticket)).collect();
+        theirs.sort_unstable();
+        theirs
     }
 
     /// Has the queue's head looked at.
@@ -148,11 +208,11 @@ impl Lines {
 
     fn rank(&self, queue: usize, aged: bool) -> Option<Rank> {
         let line = &self.queues[queue];
-        let head = line.head()?;
+        let (tag, ticket) = *line.items.first()?;
         Some(Rank {
             band: if aged { AGED } else { line.lane as u8 + 1 },
-            tag: head.tag,
-            ticket: head.ticket,
+            tag,
+            ticket,
             queue,
         })
     }
@@ -164,16 +224,15 @@ impl Lines {
 
     /// Where the head of somebody's queue stands in line.
     pub(super) fn stands(&self, ticket: u64) -> &[(usize, Rank)] {
-        let place = self.places.get(&ticket);
-        place.map_or(&[], |(queue, _)| &self.queues[*queue].stands)
+        let request = self.waits(ticket);
+        request.map_or(&[], |request| &self.queues[request.queue].stands)
     }
 
     /// Why somebody waits, as known since the last look; who stands behind a head waits for its pool.
     pub(super) fn wait(&self, ticket: u64) -> Option<Wait> {
-        let (queue, tag) = self.places.get(&ticket)?;
-        let line = &self.queues[*queue];
-        let wait = line.wait.as_ref()?;
-        if line.key() == Some((*tag, ticket)) {
+        let request = self.waits(ticket)?;
+        let wait = self.queues[request.queue].wait.as_ref()?;
+        if self.is_head(ticket, request) {
             return Some(wait.clone());
         }
         let pool: Arc<str> = wait.reason.what().clone();

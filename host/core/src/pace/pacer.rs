@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::cost::Draws;
 use super::count::PoolFigures;
 use super::identity::{Identity, PoolKey};
-use super::line::{Lines, Rank, Waiting};
+use super::line::{Lines, Rank};
 use super::pool::{Candidate, Pool};
 use super::timing::Timing;
 use super::turns::WHOLE;
@@ -37,12 +37,6 @@ pub(super) struct Chair {
     pub(super) timing: Timing,
 }
 
-#[derive(Debug)]
-pub(super) struct Permit {
-    pub(super) draws: Draws,
-    pub(super) since_ms: u64,
-}
-
 /// Hands out permits.
 #[derive(Debug)]
 pub struct Pacer {
@@ -51,12 +45,10 @@ pub struct Pacer {
     pub(super) by_key: HashMap<PoolKey, usize>,
     pub(super) chairs: Vec<Chair>,
     pub(super) lines: Lines,
-    pub(super) permits: HashMap<u64, Permit>,
     /// Pools in which something has changed since their line was looked at.
     pub(super) stirred: Vec<usize>,
     /// Pools by the moment at which their line is to be looked at.
     pub(super) due: BinaryHeap<Reverse<(u64, usize)>>,
-    pub(super) next: u64,
 }
 
 /// Why a head can't go: the pools that are short, with the moment at which each should be asked again.
@@ -85,10 +77,8 @@ impl Pacer {
             by_key: HashMap::new(),
             chairs: Vec::new(),
             lines: Lines::default(),
-            permits: HashMap::new(),
             stirred: Vec::new(),
             due: BinaryHeap::new(),
-            next: 0,
         }
     }
 
@@ -125,15 +115,9 @@ impl Pacer {
             pool.demand.asked(now.mono_ms, lane, *units, most);
             pool.queued += units;
         }
-        self.next += 1;
-        let ticket = self.next;
-        let waiting = Waiting {
-            ticket,
-            since_ms: now.mono_ms,
-            tag: self.lines.turns.tag(lane, sync, cost),
-            draws,
-        };
-        if let Some(queue) = self.lines.join(lane, waiting) {
+        let tag = self.lines.turns.tag(lane, sync, cost);
+        let (ticket, queue) = self.lines.join(now.mono_ms, lane, tag, draws);
+        if let Some(queue) = queue {
             self.renew(queue);
         }
         Ok(Ticket(ticket))
@@ -186,7 +170,7 @@ impl Pacer {
     /// pools that are short and the longest wait.
     fn check(&mut self, now: Now, queue: usize) -> Option<Result<(), Short>> {
         let line = &self.lines.queues[queue];
-        let head = line.head()?;
+        let (_, head) = self.lines.head(queue)?;
         let chair = self.chairs.get(head.draws.seat.0 as usize)?;
         let expected = chair.timing.expected(head.draws.kind);
         let mut short: Option<Short> = None;
@@ -289,35 +273,34 @@ impl Pacer {
     }
 
     fn permit(&mut self, now: Now, queue: usize) -> Option<Ticket> {
-        let head = self.lines.queues[queue].head()?.ticket;
         let lane = self.lines.queues[queue].lane;
         self.withdraw(queue);
-        let (waiting, ..) = self.lines.take(head)?;
-        let chair = self.chairs.get(waiting.draws.seat.0 as usize)?;
-        let expected = chair.timing.expected(waiting.draws.kind);
-        for (pool, units) in &waiting.draws.units {
+        let tag = self.lines.queues[queue].tag()?;
+        let ticket = self.lines.let_go(now.mono_ms, queue)?;
+        let draws = &self.lines.gone(ticket)?.draws;
+        let chair = self.chairs.get(draws.seat.0 as usize)?;
+        let expected = chair.timing.expected(draws.kind);
+        for (pool, units) in &draws.units {
             let candidate = Candidate {
                 lane,
                 units: *units,
                 expected,
             };
-            self.pools[*pool].queued -= units;
-            self.pools[*pool].reserve_for(now, head, &candidate);
+            let pool = &mut self.pools[*pool];
+            pool.queued -= units;
+            pool.reserve_for(now, ticket, &candidate);
         }
         let aged = std::mem::take(&mut self.lines.queues[queue].aged);
-        for (pool, _) in &waiting.draws.units {
-            if !aged.contains(pool) {
-                self.pass(now, *pool, lane);
+        let places = self.lines.gone(ticket)?.draws.units.len();
+        for place in 0..places {
+            let (pool, _) = self.lines.gone(ticket)?.draws.units[place];
+            if !aged.contains(&pool) {
+                self.pass(now, pool, lane);
             }
         }
-        self.lines.turns.served(lane, waiting.tag);
-        let permit = Permit {
-            draws: waiting.draws,
-            since_ms: now.mono_ms,
-        };
-        self.permits.insert(head, permit);
+        self.lines.turns.served(lane, tag);
         self.lines.refresh(queue);
-        Some(Ticket(head))
+        Some(Ticket(ticket))
     }
 
     /// A permit went past those who wait in lower lanes: after some, the one who has waited longest gets a turn,
@@ -334,8 +317,8 @@ impl Pacer {
         if passed.passed < TURN_AFTER {
             return;
         }
-        let queues = &self.lines.queues;
-        let since = |rank: &Rank| queues[rank.queue].head().map(|head| head.since_ms);
+        let lines = &self.lines;
+        let since = |rank: &Rank| lines.head(rank.queue).map(|(_, head)| head.since_ms);
         let lower = [Lane::Normal, Lane::Backfill].into_iter();
         let firsts = lower.filter_map(|below| {
             let rank = *passed.line.range(Rank::first_of(below)..).next()?;
@@ -380,11 +363,11 @@ impl Pacer {
 
     /// Leaves the line.
     pub fn leave(&mut self, ticket: Ticket) {
-        if let Some((waiting, queue, was_head)) = self.lines.take(ticket.0) {
-            for (pool, units) in &waiting.draws.units {
+        if let Some((request, queue)) = self.lines.take(ticket.0) {
+            for (pool, units) in &request.draws.units {
                 self.pools[*pool].queued -= units;
             }
-            if was_head {
+            if let Some(queue) = queue {
                 self.renew(queue);
             }
         }

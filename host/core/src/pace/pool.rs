@@ -56,7 +56,7 @@ pub(super) struct Pool {
     pub(super) demand: Demand,
     /// Units by the moment at which they left, for a short window: they reach the vendor as long after it as any other.
     pub(super) likely: Option<Ledger>,
-    /// Units that left, and that fell out of the window, lately.
+    /// Units that left, and that fell out of the window, lately; of a long window.
     pub(super) sent: Trail,
     pub(super) dropped: Trail,
     /// All units that ever left.
@@ -78,6 +78,7 @@ pub(super) struct Pool {
     pub(super) line: BTreeSet<Rank>,
     /// Permits that went past somebody who waits here in a lower lane.
     pub(super) passed: u32,
+    refreshed: Option<Now>,
     /// When the line is looked at again without any other cause.
     pub(super) wake_ms: u64,
 }
@@ -131,6 +132,7 @@ impl Pool {
             queued: 0,
             line: BTreeSet::new(),
             passed: 0,
+            refreshed: None,
             wake_ms: u64::MAX,
             measure,
         };
@@ -208,8 +210,27 @@ impl Pool {
         }
     }
 
+    /// Units that left after a moment.
+    pub(super) fn sent_after(&self, at_ms: u64) -> u64 {
+        match &self.likely {
+            Some(likely) => likely.after(at_ms as i64),
+            None => self.sent.after(at_ms),
+        }
+    }
+
     /// Forgets what has left the window.
     pub(super) fn refresh(&mut self, now: Now) {
+        if self.refreshed != Some(now) {
+            self.refreshed = Some(now);
+            self.forget(now);
+        }
+        if let Some(mut ladder) = self.ladder {
+            ladder.step(self.used_by_all(), self.whole());
+            self.ladder = Some(ladder);
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Now) {
         if self.measure.refresh(now, &mut self.dropped) {
             self.others.midnight();
         }
@@ -217,10 +238,6 @@ impl Pool {
         self.flights.refresh(now.mono_ms);
         if let (Some(likely), Some(window_ms)) = (&mut self.likely, self.measure.window_ms()) {
             likely.forget(now.mono_ms as i64 - (window_ms + LATE_MS) as i64);
-        }
-        let (used, whole) = (self.used_by_all(), self.whole());
-        if let Some(ladder) = &mut self.ladder {
-            ladder.step(used, whole);
         }
     }
 
@@ -246,9 +263,9 @@ impl Pool {
             _ => true,
         };
         self.left += candidate.units;
-        self.sent.note(now.mono_ms, candidate.units);
-        if let Some(likely) = &mut self.likely {
-            likely.add(now.mono_ms as i64, candidate.units);
+        match &mut self.likely {
+            Some(likely) => likely.add(now.mono_ms as i64, candidate.units),
+            None => self.sent.note(now.mono_ms, candidate.units),
         }
         self.flights.insert(
             permit,
