@@ -27,6 +27,7 @@
 //!   - `tickets`: what tickets stand for
 //! - [`pacer`]: all pools, and who waits for them
 //!   - `seats`: who sits at it, with which pools
+//!   - `stand`: where heads of queues stand
 //!   - `back`: permits that come back
 //!   - `keep`: what survives a kill
 //! - `book`: units on the books before they are used, for hosts that are killed
@@ -59,6 +60,7 @@ mod reserve;
 mod room;
 mod seats;
 mod spread;
+mod stand;
 mod tickets;
 mod timing;
 mod trail;

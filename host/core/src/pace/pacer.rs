@@ -11,16 +11,14 @@ use std::sync::Arc;
 use super::cost::Draws;
 use super::count::PoolFigures;
 use super::identity::{Identity, PoolKey};
-use super::line::{Lines, Rank};
+use super::line::Lines;
 use super::pool::{Candidate, Pool};
+use super::stand::Short;
 use super::timing::Timing;
 use super::turns::WHOLE;
 use super::{Impossible, Lane, PoolError, PoolOverride, Reason, Settings, Wait};
 use crate::manifest::Manifest;
 use crate::time::Now;
-
-/// After so many permits past somebody who has waited long, it is his turn.
-const TURN_AFTER: u32 = 8;
 
 /// An endpoint's, or one of its credentials', place at the pacer: its own pools and those that it shares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,12 +47,6 @@ pub struct Pacer {
     pub(super) stirred: Vec<usize>,
     /// Pools by the moment at which their line is to be looked at.
     pub(super) due: BinaryHeap<Reverse<(u64, usize)>>,
-}
-
-/// Why a head can't go: the pools that are short, with the moment at which each should be asked again.
-struct Short {
-    pools: Vec<(usize, Option<u64>)>,
-    wait: Wait,
 }
 
 impl Pacer {
@@ -217,61 +209,6 @@ impl Pacer {
         Some(short.map_or(Ok(()), Err))
     }
 
-    /// Puts a head into the lines of the pools that it is short of, and out of all others.
-    fn stand(&mut self, queue: usize, short: Short) {
-        let stood = std::mem::take(&mut self.lines.queues[queue].stands);
-        let mut stands = Vec::with_capacity(short.pools.len());
-        for (pool, again_ms) in short.pools {
-            let Some(rank) = self.lines.rank_in(queue, pool) else {
-                continue;
-            };
-            self.pools[pool].line.insert(rank);
-            stands.push((pool, rank));
-            if let Some(again_ms) = again_ms {
-                self.wake(pool, again_ms);
-            }
-        }
-        let left = stood.into_iter().filter(|place| !stands.contains(place));
-        left.for_each(|(pool, rank)| {
-            Self::step_out(&mut self.pools, &mut self.stirred, pool, rank)
-        });
-        let line = &mut self.lines.queues[queue];
-        line.stands = stands;
-        line.wait = Some(short.wait);
-    }
-
-    fn wake(&mut self, pool: usize, at_ms: u64) {
-        if at_ms < self.pools[pool].wake_ms {
-            self.pools[pool].wake_ms = at_ms;
-            self.due.push(Reverse((at_ms, pool)));
-        }
-    }
-
-    /// Takes a queue's head out of all lines.
-    fn withdraw(&mut self, queue: usize) {
-        let stood = std::mem::take(&mut self.lines.queues[queue].stands);
-        for (pool, rank) in stood {
-            Self::step_out(&mut self.pools, &mut self.stirred, pool, rank);
-        }
-    }
-
-    /// Those behind are looked at, where it stood first.
-    fn step_out(pools: &mut [Pool], stirred: &mut Vec<usize>, pool: usize, rank: Rank) {
-        let line = &mut pools[pool].line;
-        let first = line.first() == Some(&rank);
-        line.remove(&rank);
-        if first && !line.is_empty() {
-            stirred.push(pool);
-        }
-    }
-
-    /// A queue has another head.
-    fn renew(&mut self, queue: usize) {
-        self.withdraw(queue);
-        self.lines.queues[queue].aged.clear();
-        self.lines.refresh(queue);
-    }
-
     fn permit(&mut self, now: Now, queue: usize) -> Option<Ticket> {
         let lane = self.lines.queues[queue].lane;
         self.withdraw(queue);
@@ -301,48 +238,6 @@ impl Pacer {
         self.lines.turns.served(lane, tag);
         self.lines.refresh(queue);
         Some(Ticket(ticket))
-    }
-
-    /// A permit went past those who wait in lower lanes: after some, the one who has waited longest gets a turn,
-    /// if it has waited long.
-    fn pass(&mut self, now: Now, pool: usize, lane: Lane) {
-        let passed = &mut self.pools[pool];
-        let Some(last) = passed.line.last() else {
-            return;
-        };
-        if !passed.measure.is_short() || !last.is_below(lane) {
-            return;
-        }
-        passed.passed += 1;
-        if passed.passed < TURN_AFTER {
-            return;
-        }
-        let lines = &self.lines;
-        let since = |rank: &Rank| lines.head(rank.queue).map(|(_, head)| head.since_ms);
-        let lower = [Lane::Normal, Lane::Backfill].into_iter();
-        let firsts = lower.filter_map(|below| {
-            let rank = *passed.line.range(Rank::first_of(below)..).next()?;
-            (rank.is_of(below) && rank.is_below(lane)).then_some((since(&rank)?, rank))
-        });
-        let Some((since_ms, rank)) = firsts.min() else {
-            return;
-        };
-        if now.mono_ms.saturating_sub(since_ms) < self.settings.promote_after_ms {
-            return;
-        }
-        passed.passed = 0;
-        let queue = rank.queue;
-        self.lines.queues[queue].aged.push(pool);
-        if let Some(turn) = self.lines.rank_in(queue, pool) {
-            let passed = &mut self.pools[pool];
-            passed.line.remove(&rank);
-            passed.line.insert(turn);
-            let stands = &mut self.lines.queues[queue].stands;
-            for (_, stood) in stands.iter_mut().filter(|(stood, _)| *stood == pool) {
-                *stood = turn;
-            }
-            self.stirred.push(pool);
-        }
     }
 
     /// Why a request in line has not been given its permit at the last `grant`.

@@ -77,6 +77,17 @@ fn every_window_from_a_second_to_a_day_is_held() {
     }
 }
 
+/// The deciding code never asks for the time, so that a year of it passes in seconds.
+#[test]
+fn a_year_is_held_day_by_day() {
+    hold(0, &profiles::hubspot_year(), "daily", 365 * 2_000);
+    let killed = Profile {
+        kills: 365,
+        ..profiles::hubspot_year()
+    };
+    hold(0, &killed, "daily", 365 * 2_000);
+}
+
 #[test]
 fn fifty_kills_neither_overdraw_nor_waste() {
     for seed in 0..seeds() {

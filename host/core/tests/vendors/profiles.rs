@@ -175,6 +175,32 @@ pub(crate) fn hubspot_day() -> Profile {
     }
 }
 
+/// A year in New York, with a day of 23 hours and one of 25, and an allowance that binds on each of them.
+pub(crate) fn hubspot_year() -> Profile {
+    const DAYS: u64 = 365;
+    let shift_ms = |day: u64| match day {
+        2..240 => HOUR_MS,
+        _ => 0,
+    };
+    let midnight_ms = |day: u64| NEW_YORK_MS + (day * DAY_MS - shift_ms(day)) as i64;
+    let midnights_ms = (0..=DAYS).map(midnight_ms).collect();
+    let mut year = hubspot();
+    year.meters[2].0 = Meter::new("daily", 2_000, Rule::Day { midnights_ms });
+    Profile {
+        name: "hubspot year",
+        overrides: vec![(
+            "daily",
+            PoolOverride {
+                limit: Some(2_000),
+                share: 1.0,
+            },
+        )],
+        lasts_ms: DAYS * DAY_MS,
+        lane: Lane::Critical,
+        ..year
+    }
+}
+
 fn dataverse_meters() -> Vec<Metered> {
     vec![
         (
