@@ -4,7 +4,8 @@
 //! head of a queue can go, so only heads are looked at, and a head that is short of a pool stands in that
 //! pool's line until something changes there: no decision looks at all that wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use super::cost::Draws;
@@ -26,22 +27,49 @@ pub(super) struct Rank {
 }
 
 impl Rank {
-    /// Before all of a lane.
-    pub(super) fn first_of(lane: Lane) -> Self {
-        Self {
-            band: lane as u8 + 1,
-            tag: 0,
-            ticket: 0,
-            queue: 0,
-        }
-    }
-
     pub(super) fn is_below(&self, lane: Lane) -> bool {
         self.band > lane as u8 + 1
     }
 
     pub(super) fn is_of(&self, lane: Lane) -> bool {
         self.band == lane as u8 + 1
+    }
+}
+
+/// Heads that wait for a pool, first come first. They are few, so that a list is quicker than a tree.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    ranks: Vec<Rank>,
+}
+
+impl Line {
+    pub(super) fn first(&self) -> Option<&Rank> {
+        self.ranks.first()
+    }
+
+    pub(super) fn last(&self) -> Option<&Rank> {
+        self.ranks.last()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranks.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, rank: Rank) {
+        if let Err(place) = self.ranks.binary_search(&rank) {
+            self.ranks.insert(place, rank);
+        }
+    }
+
+    pub(super) fn remove(&mut self, rank: &Rank) {
+        if let Ok(place) = self.ranks.binary_search(rank) {
+            self.ranks.remove(place);
+        }
+    }
+
+    /// The first of a lane.
+    pub(super) fn first_of(&self, lane: Lane) -> Option<&Rank> {
+        self.ranks.iter().find(|rank| rank.is_of(lane))
     }
 }
 
@@ -86,7 +114,7 @@ pub(super) struct Lines {
     requests: Tickets<Request>,
     waiting: usize,
     /// Heads that nobody has looked at yet.
-    fresh: BTreeSet<Rank>,
+    fresh: BinaryHeap<Reverse<Rank>>,
     pub(super) turns: Turns,
 }
 
@@ -192,14 +220,14 @@ impl Lines {
     /// Has the queue's head looked at.
     pub(super) fn refresh(&mut self, queue: usize) {
         if let Some(rank) = self.rank(queue, false) {
-            self.fresh.insert(rank);
+            self.fresh.push(Reverse(rank));
         }
     }
 
     /// The next head to look at, the most urgent first. Ranks of heads that are no more are passed over.
     pub(super) fn next_fresh(&mut self) -> Option<usize> {
         loop {
-            let rank = self.fresh.pop_first()?;
+            let Reverse(rank) = self.fresh.pop()?;
             if self.rank(rank.queue, false) == Some(rank) {
                 return Some(rank.queue);
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::cost::Draws;
 use super::count::PoolFigures;
 use super::identity::{Identity, PoolKey};
-use super::line::Lines;
+use super::line::{Lines, Rank};
 use super::pool::{Candidate, Pool};
 use super::stand::Short;
 use super::timing::Timing;
@@ -43,6 +43,8 @@ pub struct Pacer {
     pub(super) by_key: HashMap<PoolKey, usize>,
     pub(super) chairs: Vec<Chair>,
     pub(super) lines: Lines,
+    /// A list that is not used, so that none is made for each look.
+    pub(super) spare: Vec<(usize, Rank)>,
     /// Pools in which something has changed since their line was looked at.
     pub(super) stirred: Vec<usize>,
     /// Pools by the moment at which their line is to be looked at.
@@ -69,6 +71,7 @@ impl Pacer {
             by_key: HashMap::new(),
             chairs: Vec::new(),
             lines: Lines::default(),
+            spare: Vec::new(),
             stirred: Vec::new(),
             due: BinaryHeap::new(),
         }
@@ -197,13 +200,17 @@ impl Pacer {
                     }
                 }
             };
-            let known = short.get_or_insert_with(|| Short {
-                pools: Vec::new(),
-                wait: wait.clone(),
-            });
-            known.pools.push((*index, again_ms));
-            if known.wait.at_ms < wait.at_ms {
-                known.wait = wait;
+            match &mut short {
+                None => {
+                    let pools = vec![(*index, again_ms)];
+                    short = Some(Short { pools, wait });
+                }
+                Some(known) => {
+                    known.pools.push((*index, again_ms));
+                    if known.wait.at_ms < wait.at_ms {
+                        known.wait = wait;
+                    }
+                }
             }
         }
         Some(short.map_or(Ok(()), Err))

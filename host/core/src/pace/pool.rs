@@ -4,7 +4,6 @@
 //! moment at which it can have reached the vendor's edge, so that no window on the vendor's side holds more
 //! than ours did.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::book::Book;
@@ -12,7 +11,7 @@ use super::cost::Tariff;
 use super::flight::{Flight, Flights};
 use super::ladder::Ladder;
 use super::ledger::Ledger;
-use super::line::Rank;
+use super::line::Line;
 use super::measure::Measure;
 use super::others::Others;
 use super::park::Park;
@@ -75,7 +74,7 @@ pub(super) struct Pool {
     /// Units of those who wait.
     pub(super) queued: u64,
     /// Who waits for this pool, first come first.
-    pub(super) line: BTreeSet<Rank>,
+    pub(super) line: Line,
     /// Permits that went past somebody who waits here in a lower lane.
     pub(super) passed: u32,
     refreshed: Option<Now>,
@@ -130,7 +129,7 @@ impl Pool {
             ladder: (!measure.is_short()).then(Ladder::default),
             book: None,
             queued: 0,
-            line: BTreeSet::new(),
+            line: Line::default(),
             passed: 0,
             refreshed: None,
             wake_ms: u64::MAX,

@@ -21,7 +21,7 @@ impl Pacer {
     /// Puts a head into the lines of the pools that it is short of, and out of all others.
     pub(super) fn stand(&mut self, queue: usize, short: Short) {
         let stood = std::mem::take(&mut self.lines.queues[queue].stands);
-        let mut stands = Vec::with_capacity(short.pools.len());
+        let mut stands = std::mem::take(&mut self.spare);
         for (pool, again_ms) in short.pools {
             let Some(rank) = self.lines.rank_in(queue, pool) else {
                 continue;
@@ -32,10 +32,12 @@ impl Pacer {
                 self.wake(pool, again_ms);
             }
         }
-        let left = stood.into_iter().filter(|place| !stands.contains(place));
-        left.for_each(|(pool, rank)| {
+        let left = stood.iter().filter(|place| !stands.contains(place));
+        left.for_each(|&(pool, rank)| {
             Self::step_out(&mut self.pools, &mut self.stirred, pool, rank)
         });
+        self.spare = stood;
+        self.spare.clear();
         let line = &mut self.lines.queues[queue];
         line.stands = stands;
         line.wait = Some(short.wait);
@@ -50,8 +52,8 @@ impl Pacer {
 
     /// Takes a queue's head out of all lines.
     pub(super) fn withdraw(&mut self, queue: usize) {
-        let stood = std::mem::take(&mut self.lines.queues[queue].stands);
-        for (pool, rank) in stood {
+        let stands = &mut self.lines.queues[queue].stands;
+        for (pool, rank) in stands.drain(..) {
             Self::step_out(&mut self.pools, &mut self.stirred, pool, rank);
         }
     }
@@ -91,8 +93,8 @@ impl Pacer {
         let since = |rank: &Rank| lines.head(rank.queue).map(|(_, head)| head.since_ms);
         let lower = [Lane::Normal, Lane::Backfill].into_iter();
         let firsts = lower.filter_map(|below| {
-            let rank = *passed.line.range(Rank::first_of(below)..).next()?;
-            (rank.is_of(below) && rank.is_below(lane)).then_some((since(&rank)?, rank))
+            let rank = *passed.line.first_of(below)?;
+            rank.is_below(lane).then_some((since(&rank)?, rank))
         });
         let Some((since_ms, rank)) = firsts.min() else {
             return;
