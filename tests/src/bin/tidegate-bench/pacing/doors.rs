@@ -19,8 +19,8 @@ use tidegate_core::plugin::{
     Answer, Fault, FaultKind, HttpMethod, HttpRequest, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    Allowances, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Lane, Limits, Origin, Outside, PoolOverride, Secret,
+    AccountSpec, Allowances, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Lane, Limits, Origin, Outside, PoolOverride, Secret,
 };
 
 use super::stage::Stage;
@@ -88,7 +88,7 @@ pub(crate) trait Door: Send + Sync {
     fn send(&self, lane: Lane, job: Job) -> BoxFuture<'_, Came>;
 }
 
-/// What a gateway is made from, for one credential.
+/// What a gateway is made from.
 #[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) manifest: Arc<Manifest>,
@@ -112,6 +112,16 @@ impl Setting {
 
     /// The gateway as the host makes it, towards the stage's vendor.
     pub(crate) fn open(&self, stage: &Stage, token: &str) -> Result<Arc<Gateway>> {
+        self.open_with(stage, token, &[])
+    }
+
+    /// The same with further credentials, among which it chooses by itself.
+    pub(crate) fn open_with(
+        &self,
+        stage: &Stage,
+        token: &str,
+        further: &[String],
+    ) -> Result<Arc<Gateway>> {
         let schemes = self.manifest.auth.as_ref().map(|auth| &auth.schemes);
         let bearer = schemes.is_some_and(|schemes| schemes.contains(&AuthScheme::Bearer));
         let auth = if bearer {
@@ -137,7 +147,7 @@ impl Setting {
             name: token.into(),
             origins: BTreeMap::from([("main".to_owned(), origin)]),
             auth,
-            accounts: Vec::new(),
+            accounts: further.iter().map(|token| account(token)).collect(),
             manifest: self.manifest.clone(),
             pools: overridden.collect(),
             egress: Egress::default(),
@@ -153,6 +163,16 @@ impl Setting {
             seed: self.seed,
         };
         Ok(Gateway::new(spec, host)?)
+    }
+}
+
+fn account(token: &str) -> AccountSpec {
+    AccountSpec {
+        name: token.into(),
+        auth: AuthSpec::Bearer {
+            token: Secret::new(token),
+        },
+        only: None,
     }
 }
 

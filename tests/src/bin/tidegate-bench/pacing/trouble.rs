@@ -21,6 +21,8 @@ use crate::report::Scale;
 
 const MINUTE_MS: u64 = 60_000;
 const WORKERS: u64 = 40;
+/// Before a record is carried again that came back with a credential refused.
+const REFUSED_PAUSE_MS: u64 = 100;
 
 /// What a minute of failures costs.
 #[derive(Clone, Debug, Serialize)]
@@ -98,11 +100,11 @@ pub(crate) struct Carried {
     pub(crate) lost: u64,
 }
 
-/// Records by their numbers, each carried by whichever credential is good.
+/// Records by their numbers, each carried until it is done.
 #[derive(Default)]
 struct Records {
     next: AtomicU64,
-    /// Given back by a credential that is no longer good.
+    /// Came back with a credential that is no longer good.
     again: Mutex<Vec<u64>>,
     under_way: Mutex<BTreeSet<u64>>,
     done: Mutex<BTreeSet<u64>>,
@@ -163,25 +165,23 @@ pub(crate) fn credentials(
         let records = Arc::new(Records::default());
         let tally = Arc::new(Tally::default());
         let mut crew = JoinSet::new();
-        for token in &tokens {
-            let gateway = setting.open(&stage, token)?;
-            let door: Arc<dyn Door> = Arc::new(Paced::new(&stage, gateway));
-            for worker in 0..WORKERS {
-                let (stage, door) = (stage.clone(), door.clone());
-                let (records, tally) = (records.clone(), tally.clone());
-                let mut random = ChaCha8Rng::seed_from_u64(seed + worker);
-                crew.spawn(async move {
-                    loop {
-                        let record = records.take();
-                        let job = (Lane::Normal, upsert());
-                        let good = carry(&stage, &*door, job, &tally, &mut random).await;
-                        records.settle(record, good);
-                        if !good {
-                            return;
-                        }
+        let gateway = setting.open_with(&stage, &tokens[0], &tokens[1..])?;
+        let door: Arc<dyn Door> = Arc::new(Paced::new(&stage, gateway));
+        for worker in 0..WORKERS * tokens.len() as u64 {
+            let (stage, door) = (stage.clone(), door.clone());
+            let (records, tally) = (records.clone(), tally.clone());
+            let mut random = ChaCha8Rng::seed_from_u64(seed + worker);
+            crew.spawn(async move {
+                loop {
+                    let record = records.take();
+                    let job = (Lane::Normal, upsert());
+                    let good = carry(&stage, &*door, job, &tally, &mut random).await;
+                    records.settle(record, good);
+                    if !good {
+                        stage.sleep(REFUSED_PAUSE_MS).await;
                     }
-                });
-            }
+                }
+            });
         }
         stage.play(lasts_ms / 2, || false).await;
         if one_lost && let Some(token) = tokens.last() {
