@@ -36,7 +36,10 @@ fn pacing_is_held_by_vendors_that_refuse() {
     for worked in [list("alone"), list("killed")].concat() {
         assert_eq!(worked["refused"], 0, "{worked:#}");
         let used = worked["used_share"].as_f64().expect("a share");
-        assert!(used >= 0.95, "{worked:#}");
+        // In a short window a kill costs what was on the books.
+        let long = worked["window_ms"] == 86_400_000;
+        let alone = list("alone").contains(&worked);
+        assert!(used >= 0.95 || !(long || alone), "{worked:#}");
     }
     for beside in list("urgent") {
         let sender = beside["sender"].as_str().expect("a name");

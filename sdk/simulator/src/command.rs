@@ -264,3 +264,36 @@ async fn ended() -> Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for Ctrl-C"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_played_is_read_from_the_command_line() {
+        assert_eq!(limit("burst=95"), Ok(("burst".to_owned(), 95, None)));
+        assert_eq!(
+            limit("burst=95@60000"),
+            Ok(("burst".to_owned(), 95, Some(60_000)))
+        );
+        assert_eq!(span("15+3"), Ok(Span::new(15, 3)));
+        assert_eq!(span("50"), Ok(Span::new(50, 0)));
+        assert_eq!(percent("0-80"), Ok(0..=800));
+        assert_eq!(percent("40"), Ok(400..=400));
+        let half = Failing {
+            permille: 500,
+            for_ms: 60_000,
+            how: Failure::Error,
+        };
+        assert_eq!(failing("50@60000"), Ok(half));
+        let silent = Failing {
+            how: Failure::Silence,
+            ..half
+        };
+        assert_eq!(failing("50@60000:silence"), Ok(silent));
+        assert!(limit("burst").is_err() && limit("burst=many").is_err());
+        assert!(percent("80-0").is_err() && percent("0-101").is_err());
+        assert!(failing("50").is_err() && failing("50@1:loud").is_err());
+        assert!(span("quick").is_err());
+    }
+}

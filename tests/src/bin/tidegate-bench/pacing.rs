@@ -23,6 +23,7 @@ use decisions::{Decided, decide};
 use trouble::{Carried, Failed, credentials, failing};
 use urgent::{Beside, Sender, beside};
 
+const DAY_MS: u64 = 86_400_000;
 /// Decides all draws of a run.
 const SEED: u64 = 1;
 
@@ -47,7 +48,9 @@ impl Figures for Measured {
             groups.collect::<Vec<_>>()
         };
         let mut groups = each(&self.alone, "", ("x >= 0.99", "0"));
-        groups.extend(each(&self.killed, &killed, ("x >= 0.99", "0")));
+        let (long, short): (Vec<_>, Vec<_>) = self.killed.iter().cloned().partition(is_long);
+        groups.extend(each(&long, &killed, ("x >= 0.99", "0")));
+        groups.extend(each(&short, &killed, ("", "0")));
         let others = ", beside others who take 0-80 %";
         let aims = ("x >= 0.95", "< 0.1 % of the calls");
         groups.extend(each(&self.beside_others, others, aims));
@@ -68,6 +71,11 @@ impl Figures for Measured {
     }
 }
 
+/// Windows that outlive a host.
+fn is_long(worked: &Worked) -> bool {
+    worked.window_ms >= DAY_MS
+}
+
 /// An endless backlog against one limit.
 fn backlog(worked: &Worked, how: &str, (used, refused): (&str, &str)) -> Group {
     let Worked { name, limit, .. } = worked;
@@ -86,13 +94,13 @@ fn backlog(worked: &Worked, how: &str, (used, refused): (&str, &str)) -> Group {
 
 fn span(ms: u64) -> String {
     match ms {
-        86_400_000 => "a day".to_owned(),
+        DAY_MS => "a day".to_owned(),
         _ => format!("{} s", ms / 1_000),
     }
 }
 
 impl Measured {
-    fn senders(&self) -> [Group; 4] {
+    fn senders(&self) -> [Group; 5] {
         let group = |title: &str, unit: &'static str, aims: &[&str], of: fn(&Beside) -> f64| {
             let mut group = Group::new(title);
             for (place, beside) in self.urgent.iter().enumerate() {
@@ -119,9 +127,15 @@ impl Measured {
             group("the same: refused", "calls", &["0"], |beside| {
                 beside.refused as f64
             }),
-            group("the same: the backfill", "records/s", &[], |beside| {
-                beside.records_per_second
+            group("the same: calls carried out", "calls/s", &[], |beside| {
+                beside.calls_per_second
             }),
+            group(
+                "the same: of the backfill alone",
+                "records/s",
+                &[],
+                |beside| beside.records_per_second,
+            ),
         ]
     }
 
@@ -195,7 +209,7 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
             .iter()
             .map(course(alone))
             .collect::<Result<_>>()?,
-        killed: vendors::long(scale)
+        killed: vendors::killed(scale)
             .iter()
             .map(course(killed))
             .collect::<Result<_>>()?,

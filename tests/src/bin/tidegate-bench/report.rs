@@ -109,7 +109,7 @@ impl fmt::Display for Group {
                 }
                 None => write!(f, "{:12}", "")?,
             }
-            if let Some(aim) = &line.aim {
+            if let Some(aim) = line.aim.as_ref().filter(|aim| !aim.is_empty()) {
                 write!(f, " aim {aim}")?;
             }
             writeln!(f)?;

@@ -64,6 +64,7 @@ pub(crate) fn options(case: &Case, seed: u64) -> Options {
             .map(|(name, units)| ((*name).to_owned(), *units))
             .collect(),
         way: WAY,
+        takes: case.takes,
         credentials: match case.vendor {
             // It gives out tokens of its own.
             Vendor::Salesforce => Vec::new(),

@@ -65,6 +65,8 @@ pub(crate) struct Beside {
     pub(crate) records_per_second: f64,
     pub(crate) calls: u64,
     pub(crate) refused: u64,
+    /// Calls that were carried out, urgent ones too.
+    pub(crate) calls_per_second: f64,
     pub(crate) urgent: usize,
     pub(crate) urgent_p50_ms: u64,
     pub(crate) urgent_p99_ms: u64,
@@ -122,6 +124,7 @@ pub(crate) fn beside(sender: Sender, scale: Scale, seed: u64) -> Result<Beside> 
             records_per_second: (filled.done() * BATCH * 1_000) as f64 / took_ms.max(1) as f64,
             calls: stats.arrived,
             refused: stats.refused,
+            calls_per_second: (stats.done * 1_000) as f64 / took_ms.max(1) as f64,
             urgent: latencies.len(),
             urgent_p50_ms: at(&latencies, 50),
             urgent_p99_ms: at(&latencies, 99),

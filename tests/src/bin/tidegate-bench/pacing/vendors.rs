@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::plugin::HttpMethod;
-use tidegate_simulator::meters::Vendor;
+use tidegate_simulator::meters::{Span, Vendor};
 
 use super::doors::Job;
 use crate::report::Scale;
@@ -41,6 +41,8 @@ pub(crate) struct Case {
     /// In all, as days have not all the same length.
     pub(crate) lasts_ms: u64,
     pub(crate) job: fn(&mut ChaCha8Rng) -> Job,
+    /// How long a call is at work; as is usual for the vendor where it is `None`.
+    pub(crate) takes: Option<Span>,
 }
 
 fn case(name: &'static str, vendor: Vendor, meter: (&'static str, u64), window_ms: u64) -> Case {
@@ -63,6 +65,7 @@ fn case(name: &'static str, vendor: Vendor, meter: (&'static str, u64), window_m
         windows: 1,
         lasts_ms: window_ms,
         job: |_| Job::get("/records"),
+        takes: None,
     }
 }
 
@@ -136,9 +139,23 @@ pub(crate) fn upsert() -> Job {
     )
 }
 
-/// Its answers tell nothing of the pool.
+/// Its answers tell nothing of the pool, and are at work for nearly the same time each.
 fn hubspot_search(scale: Scale) -> Case {
-    let search = case("hubspot search", Vendor::HubSpot, ("search", 5), SECOND_MS);
+    Case {
+        name: "hubspot search",
+        takes: Some(Span::new(80, 4)),
+        ..hubspot_varying(scale)
+    }
+}
+
+/// The same where the time at work varies by 30 ms: nobody can tell from outside when in it a call was counted.
+fn hubspot_varying(scale: Scale) -> Case {
+    let search = case(
+        "hubspot search, varying",
+        Vendor::HubSpot,
+        ("search", 5),
+        SECOND_MS,
+    );
     Case {
         job: |_| Job::write(HttpMethod::Post, "/crm/v3/objects/contacts/search", 1),
         ..search.lasting(scale.pick(200, 20))
@@ -239,6 +256,7 @@ fn zoho(scale: Scale) -> Case {
 pub(crate) fn all(scale: Scale) -> Vec<Case> {
     vec![
         hubspot_search(scale),
+        hubspot_varying(scale),
         pipedrive(scale),
         hubspot(scale),
         dataverse(scale),
@@ -250,7 +268,15 @@ pub(crate) fn all(scale: Scale) -> Vec<Case> {
     ]
 }
 
-/// Those whose windows outlive a host.
-pub(crate) fn long(scale: Scale) -> Vec<Case> {
-    vec![pipedrive_day(scale), salesforce(scale), zoho(scale)]
+/// Those that are tried with kills: first the windows that outlive a host. In short ones a kill costs what was on the
+/// books, so only that nothing is overdrawn is promised there.
+pub(crate) fn killed(scale: Scale) -> Vec<Case> {
+    vec![
+        pipedrive_day(scale),
+        salesforce(scale),
+        zoho(scale),
+        hubspot_search(scale),
+        pipedrive(scale),
+        hubspot(scale),
+    ]
 }
