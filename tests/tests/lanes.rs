@@ -1,13 +1,19 @@
-//! A critical change overtakes a backfill that has all of its rounds out, though the vendor answers none of them.
+//! A critical change overtakes a backfill that has all of its rounds out, though the vendor answers none of them; and
+//! goes when an allowance runs out, while backfill waits.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rusqlite::Connection;
+use serde_json::Value;
 use tidegate::control::{Answer, Request};
 use tidegate::status::{Status, SyncState, SyncStatus};
+use tidegate_core::alert::Event;
 use tidegate_core::pace::Lane;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{built, host::Host, things};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The rule reads a field that no rule of the mapping does.
 const CONFIG: &str = r#"
@@ -150,5 +156,111 @@ async fn a_critical_change_overtakes_a_backfill() -> Result<()> {
         .await?;
     ensure!(contacts(&org, "Small") as u64 == ROWS);
     spent(&host, &org).await?;
+    host.stop().await
+}
+
+/// One HTTP exchange; the answer's body.
+async fn exchange(org: &Handle, line: &str, headers: &str, body: &str) -> Result<String> {
+    let address = org.base_url().trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await?;
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Ok(body.to_owned())
+}
+
+/// Calls of another application in the same org.
+async fn neighbour(org: &Handle, calls: u64) -> Result<()> {
+    let Credentials {
+        client_id,
+        client_secret,
+        ..
+    } = Credentials::default();
+    let login = format!(
+        "grant_type=client_credentials&client_id={client_id}&client_secret={client_secret}"
+    );
+    let token = exchange(org, "POST /services/oauth2/token", "", &login).await?;
+    let token: Value = serde_json::from_str(&token)?;
+    let token = token["access_token"].as_str().context("a token")?;
+    for _ in 0..calls {
+        let bearer = format!("authorization: Bearer {token}\r\n");
+        exchange(org, "GET /services/data/v60.0/limits", &bearer, "").await?;
+    }
+    Ok(())
+}
+
+fn insert(database: &Connection, name: &str, amount: i64) -> Result<()> {
+    let insert = "INSERT INTO deals (name, amount) VALUES (?1, ?2)";
+    database.execute(insert, (name, amount))?;
+    Ok(())
+}
+
+/// While others use an allowance up, backfill waits and says why, what is critical goes, and people are told; when
+/// there is more again, all of it ends by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allowance_that_runs_out_is_for_urgent_work() -> Result<()> {
+    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
+    let org = Simulator::start(Options::default()).await?;
+    let config = CONFIG
+        .replace("{plugins}", &plugins.display().to_string())
+        .replace("{url}", org.base_url());
+    let mut host = Host::new(&config)?;
+    host.give_credentials(&Credentials::default())?;
+    let database = things::database(&host, "deals.db")?;
+    database.execute_batch(
+        "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",
+    )?;
+    neighbour(&org, 880).await?;
+    org.set_daily_limit(1_000);
+    host.start()?;
+    let runs = |sync: &SyncStatus| sync.state == SyncState::Running;
+    host.until(PATIENCE, |status| Ok(deals(status, runs)))
+        .await?;
+    insert(&database, "Large 1", 50_001)?;
+    let level = |status: &Status, wanted: &str| {
+        let mut pools = status.endpoints.iter().flat_map(|endpoint| &endpoint.pools);
+        let daily = pools.find(|pool| pool.name == "daily");
+        let fits = daily.is_some_and(|pool| pool.level == wanted);
+        let standing = status.alerts.standing.iter();
+        let told =
+            standing.filter(|alert| alert.event == Event::AllowanceLevel && alert.code == wanted);
+        let alerted = told.count() == usize::from(wanted != "plenty");
+        let story = format!("{daily:?} {:?}", status.alerts);
+        if fits && alerted {
+            Vec::new()
+        } else {
+            vec![story]
+        }
+    };
+    host.until(PATIENCE, |status| Ok(level(status, "stretch")))
+        .await?;
+    insert(&database, "Small", 1)?;
+    insert(&database, "Large 2", 50_001)?;
+    let status = host
+        .until(PATIENCE, |status| {
+            Ok(deals(status, |sync| sync.written == 2 && sync.waiting == 1))
+        })
+        .await?;
+    let held = &status.syncs[0].held_up;
+    let codes: Vec<&str> = held.iter().map(|held| &*held.reason.code).collect();
+    // The lane's reserve may come before the level.
+    ensure!(
+        codes == ["pool-degraded"] || codes == ["pool-reserve"],
+        "{held:?}"
+    );
+
+    org.set_daily_limit(100_000);
+    insert(&database, "Large 3", 50_001)?;
+    host.until(PATIENCE, |status| {
+        let done = |sync: &SyncStatus| sync.written == 4 && sync.waiting == 0;
+        Ok([deals(status, done), level(status, "plenty")].concat())
+    })
+    .await?;
     host.stop().await
 }

@@ -133,6 +133,12 @@ pub struct SyncSpec {
 }
 
 impl SyncSpec {
+    /// The most urgent lane that a change may be put in.
+    pub fn most_urgent(&self) -> Lane {
+        let rules = self.lanes.iter().map(|rule| rule.lane);
+        rules.fold(self.lane, Lane::min)
+    }
+
     pub fn side(&self, side: Side) -> &SideSpec {
         match side {
             Side::Left => &self.left,

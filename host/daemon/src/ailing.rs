@@ -1,4 +1,4 @@
-//! Endpoints that fail: the gateway leaves them alone for seconds at a time and tries them again. People are told once
+//! Endpoints and credentials that fail: the gateway leaves them alone for seconds at a time and tries them again. People are told once
 //! when that begins, and once when it has been over for a while.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_core::pace::{Lane, Reason};
-use tidegate_gateway::{Clock, Readiness};
+use tidegate_gateway::{AccountFigures, Clock, Readiness};
 
 use crate::alerts::Alerts;
 use crate::host::Reached;
@@ -32,6 +32,11 @@ impl Ailing {
                 }
             );
             self.note(name, failing, now_ms, alerts);
+            let credentials = reached.gateway.accounts();
+            // What is wrong with an only one shows in the syncs.
+            for credential in credentials.iter().filter(|_| credentials.len() > 1) {
+                revoked(name, credential, alerts);
+            }
         }
     }
 
@@ -52,6 +57,24 @@ impl Ailing {
             alerts.clear(Event::BreakerOpen, &subject);
         }
     }
+}
+
+/// One of several credentials, of which the others do its work meanwhile.
+fn revoked(endpoint: &str, credential: &AccountFigures, alerts: &Alerts) {
+    let name = &credential.name;
+    let subject = Subject {
+        account: Some(name.to_string()),
+        ..Subject::endpoint(endpoint)
+    };
+    let Some(code) = &credential.revoked else {
+        alerts.clear(Event::CredentialRevoked, &subject);
+        return;
+    };
+    let message = format!(
+        "endpoint {endpoint} refuses its credentials called {name}, and goes on with the others; renew them, then `tidegate resume endpoint {endpoint}`"
+    );
+    let alert = Alert::new(Event::CredentialRevoked, subject, code, message);
+    alerts.raise(alert);
 }
 
 /// Runs until it is dropped.

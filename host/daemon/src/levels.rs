@@ -40,7 +40,10 @@ impl Levels {
         for reached in gateways.values() {
             let account = reached.gateway.account().name();
             for pool in reached.gateway.pools() {
-                seen.insert((account.to_owned(), pool.pool.to_string()), pool.level);
+                // Several credentials may have one each; the worst counts.
+                let known = seen.entry((account.to_owned(), pool.pool.to_string()));
+                let level = known.or_insert(pool.level);
+                *level = pool.level.max(*level);
             }
         }
         for ((account, pool), level) in &seen {

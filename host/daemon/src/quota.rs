@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use tidegate_core::manifest::{Manifest, Window};
+use tidegate_core::manifest::{Manifest, Scope, Window};
 use tidegate_core::pace::{Forecast, PoolFigures, Usage};
 use tidegate_core::time::{Now, parse_duration};
 use tidegate_gateway::Clock;
@@ -23,6 +23,9 @@ pub struct PoolQuota {
     /// Those that draw on it.
     pub endpoints: Vec<String>,
     pub pool: String,
+    /// Whose it is, as `crm.second`, where an endpoint has several credentials and the vendor counts each by itself;
+    /// empty when the account shares it.
+    pub credential: String,
     /// As the vendor counts: `24h`, `day in Europe/Berlin`, `at once`, or such.
     pub window: String,
     /// Units that tidegate may use at most.
@@ -55,31 +58,51 @@ pub fn report<'a>(
     clock: &dyn Clock,
 ) -> Vec<PoolQuota> {
     let now = clock.now();
-    let mut pools: BTreeMap<(String, String), PoolQuota> = BTreeMap::new();
+    let mut pools: BTreeMap<(String, String, String), PoolQuota> = BTreeMap::new();
     for (name, reached) in gateways {
         let account = reached.gateway.account();
         let manifest = manifest_of(&reached.plugin);
         let usage = account.usage();
-        for figures in reached.gateway.pools() {
-            let key = (account.name().to_owned(), figures.pool.to_string());
-            let quota = pools.entry(key).or_insert_with(|| PoolQuota {
-                account: account.name().to_owned(),
-                ..quota(&figures, manifest, &usage, now)
-            });
-            quota.endpoints.push(name.to_string());
+        let credentials = reached.gateway.accounts();
+        let several = credentials.len() > 1;
+        for credential in &credentials {
+            for figures in &credential.pools {
+                let mut written = manifest.into_iter().flat_map(|manifest| &manifest.pools);
+                let written = written.find(|pool| *pool.name == *figures.pool);
+                let own = several && written.is_some_and(|pool| pool.scope != Scope::Account);
+                let whose = match own {
+                    true => format!("{name}.{}", credential.name),
+                    false => String::new(),
+                };
+                // What was used is noted by the pool's name, so that it tells nothing of one credential.
+                let usage = (!own).then_some(&usage);
+                let window = written.map(|pool| &pool.window);
+                let pool = figures.pool.to_string();
+                let key = (account.name().to_owned(), pool, whose.clone());
+                let quota = pools.entry(key).or_insert_with(|| PoolQuota {
+                    account: account.name().to_owned(),
+                    credential: whose,
+                    ..quota(figures, window, usage, now)
+                });
+                if quota.endpoints.last().map(String::as_str) != Some(&**name) {
+                    quota.endpoints.push(name.to_string());
+                }
+            }
         }
     }
     pools.into_values().collect()
 }
 
-fn quota(figures: &PoolFigures, manifest: Option<&Manifest>, usage: &Usage, now: Now) -> PoolQuota {
-    let mut pools = manifest.into_iter().flat_map(|manifest| &manifest.pools);
-    let window = pools
-        .find(|pool| *pool.name == *figures.pool)
-        .map(|pool| &pool.window);
+fn quota(
+    figures: &PoolFigures,
+    window: Option<&Window>,
+    usage: Option<&Usage>,
+    now: Now,
+) -> PoolQuota {
     let ours = figures.used + figures.reserved;
     let left = figures.limit.saturating_sub(ours + figures.used_by_others);
-    let forecast = window.and_then(|window| forecast(window, figures, left, usage, now));
+    let known = window.zip(usage);
+    let forecast = known.and_then(|(window, usage)| forecast(window, figures, left, usage, now));
     PoolQuota {
         pool: figures.pool.to_string(),
         window: window.map_or_else(String::new, told),

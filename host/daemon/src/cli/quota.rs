@@ -83,8 +83,12 @@ fn account_table(pools: &[PoolQuota]) -> String {
             (Some(_), None) => "lasts".to_owned(),
             (None, None) => "-".to_owned(),
         };
+        let name = match pool.credential.as_str() {
+            "" => pool.pool.clone(),
+            credential => format!("{} of {credential}", pool.pool),
+        };
         table.row([
-            pool.pool.clone(),
+            name,
             pool.window.clone(),
             filled(&[(pool.ours, '█'), (pool.others, '▒')], pool.limit),
             count(pool.ours),

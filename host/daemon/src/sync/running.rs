@@ -107,7 +107,7 @@ impl Sync {
         Source {
             sync: self.running.index,
             name: model.spec.name.clone(),
-            lane: model.spec.lane,
+            lane: model.spec.most_urgent(),
             side,
             selection: Selection {
                 object: model.spec.side(side).object.to_string(),

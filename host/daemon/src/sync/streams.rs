@@ -332,7 +332,7 @@ impl Stream {
         }
     }
 
-    /// A change can't be urgent before it is known, so the most urgent sync decides.
+    /// A change can't be urgent before it is known, so the most urgent that there may be decides.
     fn lane(&self) -> Lane {
         match self.kind {
             StreamKind::Snapshot => Lane::Backfill,
