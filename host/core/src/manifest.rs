@@ -37,6 +37,8 @@ pub struct Manifest {
     #[serde(default)]
     pub readings: Vec<Reading>,
     #[serde(default)]
+    pub gauges: Vec<Gauge>,
+    #[serde(default)]
     pub throttles: Vec<Throttle>,
     #[serde(default)]
     pub methods: Vec<Method>,
@@ -351,6 +353,30 @@ pub struct Reading {
     /// The header's text with `{used}`, `{limit}`, `{remaining}` where the numbers stand; text before
     /// and after may differ from the pattern's ends.
     pub pattern: String,
+}
+
+/// A resource that tells the use of pools in its body. The host reads it when no answer has told it for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gauge {
+    /// On the main origin, read by GET; the answer is JSON.
+    pub path: String,
+    /// So long after a pool was told last.
+    pub every: String,
+    pub pools: Vec<GaugedPool>,
+}
+
+/// Where a pool's figures stand in a body: JSON pointers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GaugedPool {
+    pub pool: String,
+    #[serde(default)]
+    pub used: Option<String>,
+    #[serde(default)]
+    pub limit: Option<String>,
+    #[serde(default)]
+    pub remaining: Option<String>,
 }
 
 /// An answer that means a pool is spent.

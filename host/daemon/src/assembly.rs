@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_gateway::{
-    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec, Gateway,
-    Journal, Limits, SystemClock,
+    AccountSpec, Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec,
+    Gateway, Journal, Limits, SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
@@ -19,7 +19,7 @@ use crate::alerts::Alerts;
 use crate::alerts::delivery::Webhook;
 use crate::allowances::{self, AllowanceError};
 use crate::check::plugins::{self, Plugins};
-use crate::config::meant::{Auth, Config, Credentials, Endpoint};
+use crate::config::meant::{Auth, Config, Credentials, Endpoint, Granted};
 use crate::config::problem::{Findings, Problem};
 use crate::config::{self, Loaded};
 use crate::host::{Courier, Host, Reached};
@@ -104,15 +104,24 @@ pub struct Shared {
 pub fn gateway(
     name: &Arc<str>,
     endpoint: &Endpoint,
-    credentials: Credentials,
+    granted: Granted,
     plugin: &Plugin,
     shared: &Shared,
 ) -> Made {
+    let accounts = granted.accounts.into_iter();
+    let accounts = accounts.map(|(name, credentials)| AccountSpec {
+        only: endpoint
+            .accounts
+            .get(&name)
+            .and_then(|account| account.only),
+        auth: auth_spec(credentials),
+        name,
+    });
     let spec = EndpointSpec {
         name: name.clone(),
         origins: endpoint.origins.clone(),
-        auth: auth_spec(credentials),
-        accounts: Vec::new(),
+        auth: auth_spec(granted.own),
+        accounts: accounts.collect(),
         manifest: Arc::new(plugin.manifest().clone()),
         pools: endpoint.pools.clone(),
         egress: Egress {
@@ -163,7 +172,7 @@ pub type Made = Result<Arc<Gateway>, EndpointError>;
 pub fn gateways(
     config: &Config,
     plugins: &Plugins,
-    mut credentials: BTreeMap<Arc<str>, Credentials>,
+    mut credentials: BTreeMap<Arc<str>, Granted>,
     shared: &Shared,
 ) -> Vec<(Arc<str>, Made)> {
     config

@@ -21,10 +21,15 @@ pub async fn renew(config: &Config, gateways: &BTreeMap<Arc<str>, Reached>, what
     for (name, reached) in gateways {
         let account = reached.gateway.account().name();
         if concerns(config, what, name, account)
-            && let Some(credentials) = credentials.remove(name)
+            && let Some(granted) = credentials.remove(name)
         {
-            let auth = auth_spec(credentials);
-            reached.gateway.reload_credentials(auth).await;
+            let gateway = &reached.gateway;
+            gateway.reload_credentials(auth_spec(granted.own)).await;
+            for (account, credentials) in granted.accounts {
+                gateway
+                    .reload_account(&account, auth_spec(credentials))
+                    .await;
+            }
         }
     }
 }

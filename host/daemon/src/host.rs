@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_gateway::{Clock, Gateway, Secret};
+use tidegate_gateway::{Clock, Gateway, Purpose, Secret};
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +20,13 @@ use crate::allowances::Keeper;
 use crate::check::plugins::Plugins;
 use crate::config::meant::Config;
 use crate::control::{Answer, Answerer, Listener, Request};
+use crate::gauges;
 use crate::grants;
 use crate::progress;
 use crate::status::Command;
 use crate::status::{
-    CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource, StoreStatus, Told,
+    AccountStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource,
+    StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
 use crate::{ailing, levels, quota, usage, waits};
@@ -98,6 +100,12 @@ pub async fn live(
     let clock = host.clock.clone();
     tasks.start(Task::Progress, async move {
         progress::tell(source.as_ref(), clock.as_ref()).await;
+        Ok(())
+    });
+    let reading = host.clone();
+    tasks.start(Task::Gauges, async move {
+        let (source, clock) = (reading.source.as_ref(), reading.clock.as_ref());
+        gauges::watch(&reading.gateways, source, clock).await;
         Ok(())
     });
     let watching = host.clone();
@@ -193,6 +201,7 @@ impl Host {
                     statements: counters.statements,
                     throttled: counters.throttled,
                     held_back: counters.held_back,
+                    accounts: accounts(&reached.gateway),
                     pools: self.pools(&reached.gateway),
                 }
             })
@@ -280,6 +289,23 @@ impl Answerer for Host {
         }
         .boxed()
     }
+}
+
+fn accounts(gateway: &Gateway) -> Vec<AccountStatus> {
+    let accounts = gateway.accounts();
+    if accounts.len() < 2 {
+        return Vec::new();
+    }
+    let told = accounts.into_iter().map(|account| AccountStatus {
+        name: account.name.to_string(),
+        only: match account.only {
+            None => String::new(),
+            Some(Purpose::Reading) => "read".to_owned(),
+            Some(Purpose::Writing) => "write".to_owned(),
+        },
+        revoked: account.revoked.unwrap_or_default(),
+    });
+    told.collect()
 }
 
 /// Resident memory of this process; 0 where the system does not tell.

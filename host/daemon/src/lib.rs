@@ -8,6 +8,7 @@
 //! - [`sync`]: keeps the syncs in step
 //! - [`host`]: a host's life
 //! - [`allowances`]: what was drawn from the vendors, kept over a restart
+//! - [`gauges`]: vendors' own figures, where no answer tells them
 //! - [`grants`]: credentials that were renewed meanwhile
 //! - [`quota`], [`usage`]: how the allowances stand, and what was used of them
 //! - [`levels`]: how far allowances are used up
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod gauges;
 pub mod grants;
 pub mod host;
 pub mod levels;

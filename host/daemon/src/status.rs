@@ -143,7 +143,20 @@ pub struct EndpointStatus {
     pub throttled: u64,
     /// Requests that came back unsent, because no permit was to be had in time.
     pub held_back: u64,
+    /// Its credentials, where it has several.
+    pub accounts: Vec<AccountStatus>,
     pub pools: Vec<PoolStatus>,
+}
+
+/// One of several credentials of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountStatus {
+    pub name: String,
+    /// `read` or `write` where it is kept for that; empty for both.
+    pub only: String,
+    /// Why the vendor refuses it: a code; empty while it serves.
+    pub revoked: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

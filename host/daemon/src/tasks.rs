@@ -26,6 +26,8 @@ pub enum Task {
     Allowances,
     /// Stores what was used of them, for people.
     Usage,
+    /// Reads allowances that no answer has told of for a while.
+    Gauges,
     /// Tells how far allowances are used up.
     Levels,
     /// Tells which endpoints fail.
@@ -61,6 +63,7 @@ impl Task {
             | Self::Progress
             | Self::Allowances
             | Self::Usage
+            | Self::Gauges
             | Self::Levels
             | Self::Ailing
             | Self::Alerts => OnStop::Abandon,
@@ -72,9 +75,12 @@ impl Task {
             Self::Engine | Self::Store | Self::Signals | Self::Allowances | Self::Usage => {
                 OnError::StopHost
             }
-            Self::Control | Self::Progress | Self::Levels | Self::Ailing | Self::Alerts => {
-                OnError::Log
-            }
+            Self::Control
+            | Self::Progress
+            | Self::Gauges
+            | Self::Levels
+            | Self::Ailing
+            | Self::Alerts => OnError::Log,
         }
     }
 
@@ -87,6 +93,7 @@ impl Task {
             Self::Progress => "progress",
             Self::Allowances => "allowances",
             Self::Usage => "usage",
+            Self::Gauges => "gauges",
             Self::Levels => "levels",
             Self::Ailing => "ailing",
             Self::Alerts => "alerts",

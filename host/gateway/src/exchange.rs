@@ -250,6 +250,7 @@ impl Gateway {
             ..Spent::default()
         };
         let account = self.account();
+        let path = outgoing.url.path().to_owned();
         let response = match wire.send(outgoing).await {
             Ok(response) => response,
             Err(error) => {
@@ -280,7 +281,10 @@ impl Gateway {
         let well = throttle.is_some() || !signs::is_failing(&response);
         pass.came_back(well, self.dice().roll());
         let Some(throttle) = throttle else {
-            permit.settle(Ended::Answered(signs::reports(manifest, &response)));
+            let mut reports = signs::reports(manifest, &response);
+            reports.extend(signs::gauged(manifest, &path, &response));
+            self.gauges().told(self.clock().now().mono_ms, &reports);
+            permit.settle(Ended::Answered(reports));
             return Ok((response, said));
         };
         counts.throttled.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use crate::call::{Call, Intent, Journal, Outside};
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointError, EndpointSpec, Limits, MAIN, Origin};
 use crate::gate::{Gate, Held};
+use crate::gauges::Gauges;
 use crate::retry::{Budget, Dice};
 use crate::roster::{AccountFigures, Roster};
 use crate::sql::{Access, Sql, Sqlite};
@@ -83,6 +84,7 @@ pub struct Gateway {
     databases: HashMap<String, Sqlite>,
     roster: Roster,
     gate: Arc<Gate>,
+    gauges: Gauges,
     budget: Budget,
     dice: Dice,
     counts: Counts,
@@ -137,6 +139,7 @@ impl Gateway {
         })?;
         Ok(Arc::new(Self {
             gate: account.gate(&spec.name),
+            gauges: Gauges::new(host.clock.now().mono_ms),
             roster: Roster::new(&spec, account, &seats),
             budget: Budget::default(),
             dice: Dice::new(host.seed),
@@ -242,6 +245,10 @@ impl Gateway {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     pub(crate) fn budget(&self) -> &Budget {

@@ -18,6 +18,7 @@
 //! - `permits`: waiting for permits
 //! - `gate`: endpoints that fail or are held
 //! - `signs`: what an answer means, by the manifest's rules
+//! - `gauges`: asking for the vendor's own figures
 //! - `retry`: repeating within bounds
 //! - `egress`: what may leave, and where to
 //! - `wire`: HTTP as it goes over the wire
@@ -32,6 +33,7 @@ mod endpoint;
 mod exchange;
 mod gate;
 mod gateway;
+mod gauges;
 mod permits;
 mod retry;
 mod roster;

@@ -138,6 +138,27 @@ pub(crate) fn reports(manifest: &Manifest, response: &HttpResponse) -> Vec<Repor
     reports
 }
 
+/// What the body of a gauge says of pools.
+pub(crate) fn gauged(manifest: &Manifest, path: &str, response: &HttpResponse) -> Vec<Report> {
+    let gauge = manifest.gauges.iter().find(|gauge| gauge.path == path);
+    let Some(gauge) = gauge.filter(|_| response.status == 200) else {
+        return Vec::new();
+    };
+    let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
+        return Vec::new();
+    };
+    let number = |pointer: &Option<String>| body.pointer(pointer.as_deref()?)?.as_u64();
+    let pools = gauge.pools.iter();
+    pools
+        .map(|gauged| Report {
+            pool: gauged.pool.clone(),
+            used: number(&gauged.used),
+            limit: number(&gauged.limit),
+            remaining: number(&gauged.remaining),
+        })
+        .collect()
+}
+
 fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
     let found = response
         .headers

@@ -32,6 +32,7 @@ pub(super) fn check(
     check.capture();
     check.pools();
     check.readings();
+    check.gauges();
     check.throttles();
     check.methods();
     check.webhook();
@@ -92,6 +93,7 @@ impl Check<'_> {
             ("errors", manifest.errors.is_some()),
             ("pools", !manifest.pools.is_empty()),
             ("readings", !manifest.readings.is_empty()),
+            ("gauges", !manifest.gauges.is_empty()),
             ("throttles", !manifest.throttles.is_empty()),
             ("methods", !manifest.methods.is_empty()),
             ("webhook", manifest.webhook.is_some()),
@@ -316,6 +318,38 @@ impl Check<'_> {
             }
             if reading.header.is_empty() {
                 self.problem(format!("{pointer}/header"), "is empty");
+            }
+        }
+    }
+
+    fn gauges(&mut self) {
+        for (index, gauge) in self.manifest.gauges.iter().enumerate() {
+            let pointer = format!("/gauges/{index}");
+            if !gauge.path.starts_with('/') {
+                self.problem(format!("{pointer}/path"), "does not begin with `/`");
+            }
+            self.duration(&format!("{pointer}/every"), Some(&gauge.every));
+            if gauge.pools.is_empty() {
+                self.problem(format!("{pointer}/pools"), "is empty");
+            }
+            for (index, pool) in gauge.pools.iter().enumerate() {
+                let pointer = format!("{pointer}/pools/{index}");
+                self.pool_named(format!("{pointer}/pool"), &pool.pool);
+                if pool.used.is_none() && pool.remaining.is_none() {
+                    let reason = "has neither `used` nor `remaining`, so it reads nothing";
+                    self.problem(pointer.clone(), reason);
+                }
+                let written = [
+                    ("used", &pool.used),
+                    ("limit", &pool.limit),
+                    ("remaining", &pool.remaining),
+                ];
+                for (key, written) in written {
+                    if written.as_ref().is_some_and(|text| !text.starts_with('/')) {
+                        let reason = "is no JSON pointer, which begins with `/`";
+                        self.problem(format!("{pointer}/{key}"), reason);
+                    }
+                }
             }
         }
     }

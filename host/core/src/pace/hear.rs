@@ -112,6 +112,8 @@ impl Pool {
         let unsure =
             self.sent.after(left_ms.saturating_sub(close_ms)) - self.sent.after(left_ms + close_ms);
         let rounded = self.measure.rounded(left_ms);
-        (most.saturating_sub(unsure + rounded), most)
+        // What tells has counted itself.
+        let least = most.saturating_sub(unsure + rounded).max(own.min(most));
+        (least, most)
     }
 }

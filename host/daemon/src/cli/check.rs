@@ -17,7 +17,7 @@ use crate::assembly::{self, Shared};
 use crate::check::live::Reach;
 use crate::check::plugins::Plugins;
 use crate::check::{self, Planned};
-use crate::config::meant::{Config, Credentials};
+use crate::config::meant::{Config, Granted};
 use crate::config::places::join;
 use crate::config::problem::{Code, Findings, Problem, Severity};
 use crate::config::{self, Loaded};
@@ -82,7 +82,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments, terminal: &Terminal) 
 
 async fn look(
     config: &Config,
-    credentials: BTreeMap<Arc<str>, Credentials>,
+    credentials: BTreeMap<Arc<str>, Granted>,
     arguments: &CheckArguments,
     findings: &Findings,
 ) -> Result<Vec<Planned>, SandboxError> {
@@ -100,7 +100,7 @@ async fn look(
 fn reaches(
     config: &Config,
     plugins: &Plugins,
-    credentials: BTreeMap<Arc<str>, Credentials>,
+    credentials: BTreeMap<Arc<str>, Granted>,
     findings: &Findings,
 ) -> BTreeMap<Arc<str>, Reach> {
     let shared = Shared {

@@ -257,7 +257,19 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
         "held back",
     ]);
     let mut pools = Table::new(["endpoint", "pool", "used", "by others", "limit", "state"]);
+    let mut accounts = Table::new(["endpoint", "account", "kept for", "state"]);
     for endpoint in endpoints {
+        for account in &endpoint.accounts {
+            accounts.row([
+                endpoint.name.clone(),
+                account.name.clone(),
+                account.only.clone(),
+                match account.revoked.as_str() {
+                    "" => "serves".to_owned(),
+                    code => format!("refused by the vendor: {code}"),
+                },
+            ]);
+        }
         table.row([
             endpoint.name.clone(),
             endpoint.plugin.clone(),
@@ -283,10 +295,9 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
             ]);
         }
     }
-    match pools.text() {
-        pools if pools.is_empty() => table.text(),
-        pools => format!("{}\n\n{pools}", table.text()),
-    }
+    let tables = [table.text(), accounts.text(), pools.text()];
+    let filled = tables.into_iter().filter(|table| !table.is_empty());
+    filled.collect::<Vec<_>>().join("\n\n")
 }
 
 fn plugins(plugins: &[PluginStatus]) -> String {

@@ -100,10 +100,18 @@ fn protocol(origin: &Origin, asked: Protocol, key: &str, findings: &Findings) {
 }
 
 fn auth(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Findings) {
-    let scheme = endpoint.auth.scheme();
+    scheme(&endpoint.auth, manifest, &join(key, "auth"), findings);
+    let key = join(key, "accounts");
+    for (name, account) in &endpoint.accounts {
+        scheme(&account.auth, manifest, &join(&key, name), findings);
+    }
+}
+
+fn scheme(auth: &Auth, manifest: &Manifest, key: &str, findings: &Findings) {
+    let scheme = auth.scheme();
     let offered = match &manifest.auth {
         Some(auth) => auth.schemes.as_slice(),
-        None if endpoint.auth == Auth::None => return,
+        None if *auth == Auth::None => return,
         None => &[],
     };
     if offered.contains(&scheme) {
@@ -121,11 +129,7 @@ fn auth(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Findings
     } else {
         format!("`{plugin}` authenticates by {}", listed(&offered))
     };
-    findings.error(
-        Code::AuthScheme,
-        &join(&join(key, "auth"), "scheme"),
-        message,
-    );
+    findings.error(Code::AuthScheme, &join(key, "scheme"), message);
 }
 
 fn pools(endpoint: &Endpoint, manifest: &Manifest, key: &str, findings: &Findings) {

@@ -11,7 +11,7 @@ use tidegate_core::pace::PoolOverride;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
 use tracing_subscriber::EnvFilter;
 
-use super::meant::{Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
+use super::meant::{Account, Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
 use super::origin::parse_origin;
 use super::places::join;
 use super::problem::{Code, Findings, suggest};
@@ -26,6 +26,8 @@ const QUEUE_MAX: u64 = 100_000;
 /// Streams ask for no fewer rows than this at once, so a smaller queue would never take any.
 const QUEUE_LEAST: u64 = 16;
 const WEIGHT_MAX: u64 = 100;
+/// What status calls the credential under `auth`.
+const OWN_ACCOUNT: &str = "main";
 const NAME_LENGTH_MAX: usize = 60;
 
 pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Config {
@@ -124,6 +126,7 @@ impl Meaning<'_> {
             Some(auth) => self.auth(&join(key, "auth"), auth),
             None => Some(Auth::None),
         };
+        let accounts = self.accounts(&join(key, "accounts"), endpoint);
         let origins_key = join(key, "origins");
         let mut origins = BTreeMap::new();
         for (name, written) in &endpoint.origins {
@@ -159,10 +162,32 @@ impl Meaning<'_> {
             origins,
             allow: self.allow(&endpoint.allow),
             auth: auth?,
+            accounts,
             config: endpoint.config.clone().unwrap_or_else(empty),
             interval_ms: endpoint.interval_ms,
             pools,
         })
+    }
+
+    fn accounts(&self, key: &str, endpoint: &WrittenEndpoint) -> BTreeMap<Arc<str>, Account> {
+        let mut accounts = BTreeMap::new();
+        for (name, account) in &endpoint.accounts {
+            let key = join(key, name);
+            let mut named = self.name(&key, name);
+            if name == OWN_ACCOUNT {
+                let message = format!("`{name}` is the endpoint's own, which stands under `auth`");
+                self.findings.error(Code::BadName, &key, message);
+                named = false;
+            }
+            let Some(auth) = self.auth(&key, &account.auth) else {
+                continue;
+            };
+            if named {
+                let only = account.only;
+                accounts.insert(Arc::from(name.as_str()), Account { auth, only });
+            }
+        }
+        accounts
     }
 
     fn allow(&self, written: &[(String, String)]) -> Vec<SocketAddr> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::PoolOverride;
+use tidegate_core::pace::{PoolOverride, Purpose};
 use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::{Origin, Secret};
 use tidegate_sandbox::Limits;
@@ -65,11 +65,28 @@ pub struct Endpoint {
     /// Addresses inside the operator's own network that the egress rules would refuse.
     pub allow: Vec<SocketAddr>,
     pub auth: Auth,
+    /// More credentials, by names of the operator's choosing.
+    pub accounts: BTreeMap<Arc<str>, Account>,
     /// Handed to the plugin as JSON text; an object.
     pub config: serde_json::Value,
     /// Pause between looks for changes; the manifest's when absent.
     pub interval_ms: Option<u64>,
     pub pools: BTreeMap<String, PoolOverride>,
+}
+
+/// One more credential of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub auth: Auth,
+    /// What it is kept for; `None` for both.
+    pub only: Option<Purpose>,
+}
+
+/// All credentials of an endpoint, with their secrets fetched.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    pub own: Credentials,
+    pub accounts: BTreeMap<Arc<str>, Credentials>,
 }
 
 /// How an endpoint authenticates. `S` is where each secret is kept, or the secret itself.

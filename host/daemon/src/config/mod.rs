@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use meant::{Config, Credentials};
+use meant::{Auth, Config, Granted};
 use places::{Places, join};
 use problem::{Code, Findings, Problem};
 use tidegate_gateway::Secret;
@@ -76,21 +76,31 @@ fn unread(findings: Findings, folder: &Path) -> Loaded {
     }
 }
 
-/// Fetches every endpoint's secrets, and looks at that of the alerts. An endpoint that lacks one is left out, and the findings say which.
-pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, Credentials> {
-    let mut credentials = BTreeMap::new();
-    for (name, endpoint) in &config.endpoints {
-        let key = join(&join("endpoints", name), "auth");
-        let resolved = endpoint.auth.clone().try_map(|secret, reference| {
+/// Fetches every endpoint's secrets, and looks at that of the alerts. An endpoint that lacks its own is left out, as is an
+/// account of an endpoint, and the findings say which.
+pub fn credentials(config: &Config, findings: &Findings) -> BTreeMap<Arc<str>, Granted> {
+    let resolve = |key: &str, auth: &Auth| {
+        auth.clone().try_map(|secret, reference| {
             reference
                 .resolve(&config.folder)
                 .map_err(|error| {
-                    findings.error(Code::SecretMissing, &join(&key, secret), error.to_string());
+                    findings.error(Code::SecretMissing, &join(key, secret), error.to_string());
                 })
                 .ok()
+        })
+    };
+    let mut credentials = BTreeMap::new();
+    for (name, endpoint) in &config.endpoints {
+        let key = join("endpoints", name);
+        let own = resolve(&join(&key, "auth"), &endpoint.auth);
+        let key = join(&key, "accounts");
+        let accounts = endpoint.accounts.iter().filter_map(|(name, account)| {
+            let resolved = resolve(&join(&key, name), &account.auth)?;
+            Some((name.clone(), resolved))
         });
-        if let Some(resolved) = resolved {
-            credentials.insert(name.clone(), resolved);
+        let accounts = accounts.collect();
+        if let Some(own) = own {
+            credentials.insert(name.clone(), Granted { own, accounts });
         }
     }
     if let Some(Err(problem)) = alert_secret(config) {
@@ -112,7 +122,7 @@ pub fn alert_secret(config: &Config) -> Option<Result<Secret, String>> {
 }
 
 /// The same while a host runs, with what is wrong now.
-pub fn credentials_anew(config: &Config) -> (BTreeMap<Arc<str>, Credentials>, Vec<Problem>) {
+pub fn credentials_anew(config: &Config) -> (BTreeMap<Arc<str>, Granted>, Vec<Problem>) {
     let findings = Findings::new(Places::of_nothing(""));
     let credentials = credentials(config, &findings);
     (credentials, findings.into_problems())

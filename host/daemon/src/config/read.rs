@@ -2,6 +2,7 @@
 //! its problem is among the findings.
 
 use tidegate_core::manifest::AuthScheme;
+use tidegate_core::pace::Purpose;
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
@@ -15,8 +16,8 @@ use super::problem::{Code, Findings};
 use super::secret::SecretRef;
 use super::section::{Section, read_table, wrong_type};
 use super::written::{
-    Written, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost, WrittenMapping,
-    WrittenPlugin, WrittenPool, WrittenSide, WrittenSync,
+    Written, WrittenAccount, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost,
+    WrittenMapping, WrittenPlugin, WrittenPool, WrittenSide, WrittenSync,
 };
 
 const CONFLICTS: &[(&str, ConflictPolicy)] = &[
@@ -37,6 +38,7 @@ const INITIALS: &[(&str, Initial)] = &[
 ];
 const ENGINES: &[(&str, EngineKind)] = &[("sled", EngineKind::Sled), ("redb", EngineKind::Redb)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+const PURPOSES: &[(&str, Purpose)] = &[("read", Purpose::Reading), ("write", Purpose::Writing)];
 const SCHEMES: &[(&str, AuthScheme)] = &[
     ("none", AuthScheme::None),
     (
@@ -117,6 +119,10 @@ fn endpoint(section: &mut Section<'_, '_>) -> WrittenEndpoint {
         origins: section.texts_by_name("origins"),
         allow: section.texts("allow"),
         auth: section.section("auth", auth),
+        accounts: section.sections("accounts", |account| WrittenAccount {
+            only: account.choice("only", PURPOSES),
+            auth: auth(account),
+        }),
         config: section.json("config"),
         interval_ms: section.duration_ms("interval"),
         pools: section.sections("pools", |pool| WrittenPool {

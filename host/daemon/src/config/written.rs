@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::Lane;
+use tidegate_core::pace::{Lane, Purpose};
 use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
@@ -43,9 +43,17 @@ pub(super) struct WrittenEndpoint {
     pub(super) origins: BTreeMap<String, String>,
     pub(super) allow: Vec<(String, String)>,
     pub(super) auth: Option<WrittenAuth>,
+    pub(super) accounts: BTreeMap<String, WrittenAccount>,
     pub(super) config: Option<serde_json::Value>,
     pub(super) interval_ms: Option<u64>,
     pub(super) pools: BTreeMap<String, WrittenPool>,
+}
+
+/// One more credential of an endpoint.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenAccount {
+    pub(super) auth: WrittenAuth,
+    pub(super) only: Option<Purpose>,
 }
 
 #[derive(Clone, Debug, Default)]

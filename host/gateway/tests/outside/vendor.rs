@@ -350,6 +350,42 @@ async fn others_use_is_read_from_the_answers() {
     assert_eq!((pools[0].used, pools[0].used_by_others), (1, 2));
 }
 
+/// Where headers do not come for a while, the vendor is asked for its figures, and only then.
+#[tokio::test]
+async fn figures_are_asked_for_where_answers_do_not_tell_them() {
+    let gauge = format!(
+        r#"{DAILY}
+    [[gauges]]
+    path = "/limits"
+    every = "10m"
+    pools = [{{ pool = "daily", limit = "/Daily/Max", remaining = "/Daily/Left" }}]
+    "#
+    );
+    let figures = ok(r#"{"Daily":{"Max":4,"Left":1},"Other":{}}"#);
+    let vendor = Vendor::start([figures, answer("500 Oops", "")]).await;
+    let bench = Bench::plain(&vendor, &gauge);
+    bench.gateway.read_gauges().await;
+    bench.clock.advance(599_999);
+    bench.gateway.read_gauges().await;
+    assert!(vendor.seen().is_empty(), "not before its time");
+    bench.clock.advance(1);
+    bench.gateway.read_gauges().await;
+    bench.gateway.read_gauges().await;
+    assert_eq!(vendor.lines(), ["GET /limits HTTP/1.1"]);
+    // Three are used, one of them by us; four is what the vendor allows.
+    let pool = bench.gateway.pools().remove(0);
+    assert_eq!((pool.used, pool.used_by_others, pool.limit), (1, 2, 4));
+    // One that fails is asked for again in its time, and a paused endpoint is not asked.
+    bench.clock.advance(600_000);
+    bench.gateway.pause();
+    bench.gateway.read_gauges().await;
+    assert_eq!(vendor.seen().len(), 1);
+    bench.gateway.resume();
+    bench.gateway.read_gauges().await;
+    bench.gateway.read_gauges().await;
+    assert_eq!(vendor.seen().len(), 2);
+}
+
 #[tokio::test]
 async fn a_throttle_parks_the_pool_as_the_manifest_says() {
     let total =
