@@ -2,6 +2,8 @@
 
 mod kit;
 
+use std::io::Read;
+
 use kit::{Client, Reply, START_MS, Site};
 use serde_json::{Value, json};
 use tidegate_simulator::ClockMode;
@@ -538,6 +540,31 @@ fn answers_fail_at_a_rate_for_a_time() {
         let after = (0..50).filter_map(|_| send(&client).ok());
         assert_eq!(after.filter(|reply| reply.status == 200).count(), 50);
     }
+}
+
+#[test]
+fn silence_lasts_longer_than_any_client() {
+    let site = Site::start(Options {
+        failing: Some(Failing {
+            permille: 1_000,
+            for_ms: 1,
+            how: Failure::Silence,
+        }),
+        ..standing(Vendor::HubSpot, START_MS)
+    });
+    let client = site.client("a");
+    let sent = client.send_only("GET", "/crm/v3/objects/contacts", b"");
+    let mut held = sent.expect("a connection");
+    while site.meters.due_ms().is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!(site.meters.due_ms(), Some(START_MS + HOUR_MS));
+    site.meters.advance_ms(HOUR_MS);
+    let mut received = Vec::new();
+    // Whether the end of it is clean is the system's business; no answer comes.
+    drop(held.read_to_end(&mut received));
+    assert!(received.is_empty());
+    assert_eq!(site.meters.stats().failed, 1);
 }
 
 /// A day of windows passes in a second, for clients that have no hand on the clock.
