@@ -39,6 +39,7 @@ client-secret = { file = "client-secret" }
 
 [syncs.people]
 initial = "left"
+brake = { share = 0.05, window = "10m", least = 2 }
 left = { endpoint = "db", object = "people" }
 right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
 [syncs.people.mapping]
@@ -131,6 +132,7 @@ fn even(database: &Connection, org: &Handle) -> Result<Vec<String>> {
     let right: BTreeSet<String> = org
         .records("Contact")
         .iter()
+        .filter(|record| record["IsDeleted"] != true)
         .filter_map(|record| record["LastName"].as_str())
         .map(str::to_owned)
         .collect();
@@ -252,6 +254,26 @@ async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
     ensure!(still == [&*account], "{still:?}");
     host.until(PATIENCE, |status| held(status, 1)).await?;
     resume(&host, Scope::Account(org.base_url().into())).await?;
+    host.until(PATIENCE, runs).await?;
+
+    // Deletes that the brake holds are no pause: whoever ends one has not let them through.
+    database.execute_batch("DELETE FROM people WHERE id <= 20")?;
+    let people_sync = || Scope::Sync("people".into());
+    let braked = |status: &Status| {
+        let sync = people(status)?;
+        let held = sync.state == SyncState::Braked && sync.in_flight == 0 && sync.waiting == 18;
+        Ok(unless(held, sync))
+    };
+    host.until(PATIENCE, braked).await?;
+    pause(&host, people_sync()).await?;
+    let resumed = resume(&host, people_sync()).await?;
+    ensure!((resumed.lifted, resumed.released) == (1, 0), "{resumed:?}");
+    let status = host.until(PATIENCE, braked).await?;
+    let waiting = people(&status)?.waiting;
+    let resumed = resume(&host, Scope::All).await?;
+    ensure!(resumed.released == 0, "{resumed:?}");
+    let resumed = resume(&host, people_sync()).await?;
+    ensure!(resumed.released == waiting, "{resumed:?}");
     host.until(PATIENCE, runs).await?;
     host.stop().await
 }

@@ -9,6 +9,8 @@ pub struct Brake {
     rule: DeleteBrake,
     /// When deletes were let through, oldest first.
     passed_ms: VecDeque<u64>,
+    /// Deletes that a person let through, and that have not gone yet.
+    free: usize,
     on: bool,
 }
 
@@ -17,6 +19,7 @@ impl Brake {
         Self {
             rule,
             passed_ms: VecDeque::new(),
+            free: 0,
             on,
         }
     }
@@ -31,6 +34,12 @@ impl Brake {
         if self.on {
             return 0;
         }
+        let free = deletes.min(self.free);
+        self.free -= free;
+        free + self.count(deletes - free, linked, now_ms)
+    }
+
+    fn count(&mut self, deletes: usize, linked: u64, now_ms: u64) -> usize {
         let from = now_ms.saturating_sub(self.rule.window_ms);
         while self.passed_ms.front().is_some_and(|at| *at < from) {
             self.passed_ms.pop_front();
@@ -47,9 +56,11 @@ impl Brake {
         admitted
     }
 
-    /// A person said that the deletes are meant; the window starts anew.
-    pub fn release(&mut self) {
+    /// A person said that the deletes are meant: so many are held, and go however many they are. For others the window
+    /// starts anew.
+    pub fn release(&mut self, held: usize) {
         self.on = false;
+        self.free = held;
         self.passed_ms.clear();
     }
 }
@@ -77,8 +88,10 @@ mod tests {
             0,
             "only a person releases it"
         );
-        brake.release();
-        assert_eq!(brake.admit(90, 900, 900_001), 90);
+        brake.release(400);
+        assert_eq!(brake.admit(390, 900, 900_001), 390, "they are meant");
+        assert_eq!(brake.admit(100, 510, 900_001), 61, "10 more, and a tenth");
+        assert!(brake.is_on());
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Engine {
         let now_ms = self.host.clock.now().mono_ms;
         let sync = &mut self.syncs[index];
         let held = sync.queue.depth().held;
-        sync.brake.release();
+        sync.brake.release(held);
         sync.record.braked = false;
         sync.queue.release_held(now_ms);
         self.save(index).await?;
