@@ -34,6 +34,7 @@
 //! - [`ladder`]: what is asked of everybody as a long allowance runs out
 //! - [`accounts`]: several credentials of one endpoint
 //! - [`breaker`]: an endpoint that fails is left alone for a while
+//! - [`width`]: how many requests an endpoint has at once
 //! - [`usage`]: what was used, by hour, pool, sync, operation and lane
 
 pub mod accounts;
@@ -66,10 +67,11 @@ mod timing;
 mod trail;
 mod turns;
 pub mod usage;
+pub mod width;
 
 pub use accounts::{Accounts, Purpose};
 pub use breaker::Breaker;
-pub use cost::{Draws, Shape};
+pub use cost::{Draws, Kind, Shape};
 pub use count::{PoolCounts, PoolFigures};
 pub use identity::{Identity, PoolKey};
 pub use ladder::{Asks, Ladder, Level, Steps};
@@ -77,6 +79,7 @@ pub use pacer::{Pacer, Seat, Ticket};
 pub use park::Throttled;
 pub use report::Report;
 pub use usage::{Forecast, Hour, Spender, Spent, Usage};
+pub use width::Width;
 
 use std::sync::Arc;
 
@@ -220,6 +223,8 @@ pub enum Reason {
     Unbooked { pool: Arc<str> },
     /// The endpoint fails, and is left alone for a while or tried with little.
     Failing { endpoint: Arc<str> },
+    /// As many requests are out as the endpoint answers well.
+    Crowded { endpoint: Arc<str> },
     /// Somebody holds a pool, an endpoint or an account.
     Paused { what: Arc<str> },
 }
@@ -236,7 +241,7 @@ impl Reason {
             | Self::Smoothed { pool }
             | Self::Degraded { pool }
             | Self::Unbooked { pool } => pool,
-            Self::Failing { endpoint } => endpoint,
+            Self::Failing { endpoint } | Self::Crowded { endpoint } => endpoint,
             Self::Paused { what } => what,
         }
     }

@@ -24,6 +24,7 @@ fn code(reason: &Reason) -> &'static str {
         Reason::Degraded { .. } => "pool-degraded",
         Reason::Unbooked { .. } => "pool-unbooked",
         Reason::Failing { .. } => "endpoint-failing",
+        Reason::Crowded { .. } => "endpoint-crowded",
         Reason::Paused { .. } => "paused",
     }
 }
@@ -40,6 +41,7 @@ pub fn words(reason: &Reason) -> String {
         Reason::Degraded { .. } => "it runs out, and the rest is for urgent work",
         Reason::Unbooked { .. } => "its use is being put on disk",
         Reason::Failing { .. } => "the endpoint fails, and is left alone for a while",
+        Reason::Crowded { .. } => "it has as many requests at once as it answers well",
         Reason::Paused { .. } => "somebody paused it",
     }
     .to_owned()

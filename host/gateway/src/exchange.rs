@@ -12,7 +12,7 @@ use crate::auth::{Login, Session, TOKEN_METHOD};
 use crate::call::Call;
 use crate::egress;
 use crate::endpoint::{AuthSpec, MAIN};
-use crate::gate::Pass;
+use crate::gate::{Pass, Took};
 use crate::gateway::Gateway;
 use crate::permits::{Permit, Permits, Refusal};
 use crate::roster::Member;
@@ -213,10 +213,10 @@ impl Gateway {
         let now_ms = self.clock().now().mono_ms;
         let deadline_ms = now_ms.saturating_add(self.limits().permit_wait_ms_max);
         loop {
-            let open = self.gate().open(deadline_ms).await;
+            let open = self.gate().open(call.lane, deadline_ms).await;
             open.map_err(|wait| self.held_back(&wait))?;
             let permit = self.permit(&member.permits, call, draws.clone()).await?;
-            if let Some(pass) = self.gate().pass() {
+            if let Some(pass) = self.gate().pass(call.lane, draws.kind()) {
                 return Ok(Leave { permit, pass });
             }
             permit.settle(Ended::Unsent);
@@ -264,7 +264,7 @@ impl Gateway {
                 };
                 permit.settle(ended);
                 if error.passing {
-                    pass.came_back(false, self.dice().roll());
+                    pass.came_back(Took::Badly, self.dice().roll());
                 }
                 return Err(error);
             }
@@ -278,8 +278,12 @@ impl Gateway {
         spent.bytes += response.body.len() as u64;
         spent.throttled = u64::from(throttle.is_some());
         account.note(call, permit.drawn(), spent);
-        let well = throttle.is_some() || !signs::is_failing(&response);
-        pass.came_back(well, self.dice().roll());
+        let took = match throttle {
+            Some(_) => Took::Stopped,
+            None if signs::is_failing(&response) => Took::Badly,
+            None => Took::Well,
+        };
+        pass.came_back(took, self.dice().roll());
         let Some(throttle) = throttle else {
             let mut reports = signs::reports(manifest, &response);
             reports.extend(signs::gauged(manifest, &path, &response));
@@ -454,6 +458,10 @@ fn held_back(wait: &Wait, now_ms: u64) -> Fault {
         Reason::Failing { endpoint } => (
             "endpoint-failing",
             format!("endpoint {endpoint} fails, and is left alone for a while"),
+        ),
+        Reason::Crowded { endpoint } => (
+            "endpoint-crowded",
+            format!("endpoint {endpoint} has as many requests at once as it answers well"),
         ),
         Reason::Paused { what } => ("paused", format!("{what} is paused")),
     };

@@ -158,7 +158,7 @@ impl Gateway {
 
     /// Whether `calls` ordinary requests of a lane could be granted now.
     pub fn readiness(&self, lane: Lane, calls: u32) -> Readiness {
-        let open = self.gate.look();
+        let open = self.gate.look(lane);
         match open.and_then(|()| self.roster.readiness(lane, calls)) {
             Ok(()) => Readiness::Now,
             Err(wait) => Readiness::At {

@@ -82,6 +82,20 @@ impl Breaker {
         }
     }
 
+    /// Requests that may leave, when any may.
+    pub fn room(&self) -> u32 {
+        match self.state {
+            State::Closed => u32::MAX,
+            State::Open { .. } => 1,
+            State::Trying { at_once, .. } => at_once.saturating_sub(self.out),
+        }
+    }
+
+    /// Whether failures are why few may leave, if few may.
+    pub fn has_opened(&self) -> bool {
+        self.pauses > 0
+    }
+
     /// After a rest that nobody's failure caused: one request goes first, and more follow as they come back.
     pub fn ease_in(&mut self) {
         if self.state == State::Closed {

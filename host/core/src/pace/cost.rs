@@ -16,7 +16,7 @@ pub struct Shape<'a> {
 
 /// Requests that are alike in what they take: by method and by the number of rows, roughly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind(u8);
+pub struct Kind(u8);
 
 const SIZES: usize = 16;
 pub(super) const KINDS: usize = 6 * SIZES;
@@ -62,6 +62,11 @@ impl Draws {
 
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
+    }
+
+    /// What it is like, for comparing how long it takes.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whose credentials the request goes by.

@@ -290,3 +290,46 @@ async fn an_allowance_that_runs_out_is_for_the_urgent() {
         }
     }
 }
+
+/// As many at once as the endpoint answers well, and the urgent ones first where there is room for one more.
+#[tokio::test]
+async fn requests_at_once_are_bounded_and_the_urgent_go_first() {
+    let clock = ManualClock::default();
+    let (told, count) = (clock.clone(), AtomicU64::new(0));
+    let vendor = Vendor::answering(move |_| {
+        let lasts_ms = 100 + count.fetch_add(1, Ordering::Relaxed);
+        Play::After(told.clone(), lasts_ms)
+    })
+    .await;
+    let origin = format!("http://127.0.0.1:{}", vendor.port);
+    let mut spec = spec(&[("main", &origin)], manifest(""), AuthSpec::None);
+    spec.limits.fetches_at_once = 64;
+    let bench = Bench::beside(spec, clock, Allowances::default());
+    let call = |lane| Call { lane, ..reading() };
+    let (backfill, critical) = (call(Lane::Backfill), call(Lane::Critical));
+    let list = (0..64).map(|_| get("/bulk")).collect();
+    let many = bench.gateway.fetch_batch(&backfill, list);
+    let urgent = bench.gateway.fetch_batch(&critical, vec![get("/urgent")]);
+    let looking = async {
+        while vendor.seen().len() < 32 {
+            settle().await;
+        }
+        settle().await;
+        let crowded = Reason::Crowded {
+            endpoint: "crm".into(),
+        };
+        assert_eq!(reason(&bench), Some(crowded));
+        bench.clock.advance(100);
+        while vendor.seen().len() < 33 {
+            settle().await;
+        }
+        settle().await;
+        vendor.lines()[32..].to_vec()
+    };
+    tokio::select! {
+        biased;
+        results = many => unreachable!("{results:?}"),
+        results = urgent => unreachable!("{results:?}"),
+        lines = looking => assert_eq!(lines, ["GET /urgent HTTP/1.1"]),
+    }
+}

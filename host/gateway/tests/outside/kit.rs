@@ -11,8 +11,8 @@ use tidegate_core::plugin::{
     Answer, Fault, HttpMethod, HttpRequest, HttpResponse, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    Allowances, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
+    Allowances, AuthSpec, Call, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,8 @@ pub(crate) enum Play {
     SendAndClose(Vec<u8>),
     /// Nothing, and the connection ends.
     Drop,
+    /// `{}` after so many milliseconds of a clock.
+    After(ManualClock, u64),
     /// Nothing ever.
     Hang,
 }
@@ -96,6 +98,11 @@ impl Vendor {
                 Play::SendAndClose(bytes) => {
                     stream.write_all(&bytes).await.expect("written");
                     return;
+                }
+                Play::After(clock, lasts_ms) => {
+                    clock.sleep_until(clock.now().mono_ms + lasts_ms).await;
+                    let bytes = response("200 OK", "", "{}");
+                    stream.write_all(&bytes).await.expect("written");
                 }
                 Play::Drop => return,
                 Play::Hang => std::future::pending().await,
