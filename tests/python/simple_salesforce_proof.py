@@ -79,7 +79,7 @@ def logs_in():
 def describes():
     client = app()
     names = [described["name"] for described in client.describe()["sobjects"]]
-    equal(sorted(names), ["Account", "Contact", "Organization"])
+    equal(sorted(names), ["Account", "Contact", "Lead", "Opportunity", "Organization"])
     fields = {field["name"]: field for field in client.Contact.describe()["fields"]}
     equal(fields["LastName"]["nillable"], False)
     equal((fields["Score__c"]["precision"], fields["Score__c"]["scale"]), (12, 2))
@@ -213,6 +213,27 @@ def feeds():
     assert gone in [record["id"] for record in deleted["deletedRecords"]], deleted
 
 
+def bulk_loads():
+    client = app()
+    people = [{"LastName": f"bulk {n}" if n % 100 else "", "Tidegate_Id__c": f"b{n}"} for n in range(1000)]
+    jobs = client.bulk2.Contact.upsert(records=people, external_id_field="Tidegate_Id__c", batch_size=400, wait=0)
+    equal([(job["numberRecordsTotal"], job["numberRecordsFailed"]) for job in jobs], [(400, 4), (400, 4), (200, 2)])
+    handler = client.bulk2.Contact
+    failed = [line for job in jobs for line in handler.get_failed_records(job["job_id"]).splitlines()[1:]]
+    equal(len(failed), 10)
+    assert all("REQUIRED_FIELD_MISSING" in line for line in failed), failed
+    written = [line for job in jobs for line in handler.get_successful_records(job["job_id"]).splitlines()[1:]]
+    equal(len(written), 990)
+    pages = client.bulk2.Contact.query("SELECT Tidegate_Id__c FROM Contact WHERE LastName LIKE 'bulk %'", max_records=400, wait=0)
+    read = [page.splitlines()[1:] for page in pages]
+    equal([len(rows) for rows in read], [400, 400, 190])
+    equal(len({row for rows in read for row in rows}), 990)
+    found = client.query("SELECT Id FROM Contact WHERE Tidegate_Id__c IN ('b1', 'b999')")["records"]
+    jobs = client.bulk2.Contact.delete(records=[{"Id": record["Id"]} for record in found], wait=0)
+    equal((jobs[0]["numberRecordsTotal"], jobs[0]["numberRecordsFailed"]), (2, 0))
+    equal(client.query("SELECT Id FROM Contact WHERE Tidegate_Id__c IN ('b1', 'b999')")["totalSize"], 0)
+
+
 def outlives_its_session():
     client = app()
     admin("POST", "sessions/expire")
@@ -246,7 +267,7 @@ def hits_the_limit():
 
 
 for part in [
-    logs_in, describes, writes_one_by_one, refuses_what_is_wrong, upserts, collects, pages, feeds,
+    logs_in, describes, writes_one_by_one, refuses_what_is_wrong, upserts, collects, pages, feeds, bulk_loads,
     outlives_its_session, hits_the_limit,
 ]:
     part()

@@ -108,6 +108,11 @@ impl Clock {
         }
     }
 
+    /// Whether time only passes when somebody makes it.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self.base, Base::Standing { .. })
+    }
+
     /// Puts the clock forward; whoever sleeps past the new time wakes.
     pub(crate) fn advance_ms(&self, by_ms: u64) {
         self.ahead_ms.fetch_add(by_ms, Ordering::AcqRel);

@@ -155,8 +155,11 @@ pub struct SalesforceArguments {
     /// Decides every random draw
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// API calls in a rolling day
-    #[arg(long, value_name = "CALLS", default_value_t = 100_000)]
+    /// Simulated seconds in one of the machine's
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    speed: u32,
+    /// API calls in a rolling day, or unlimited
+    #[arg(long, value_name = "CALLS", default_value = "100000", value_parser = daily_limit)]
     daily_limit: u64,
     /// Make something go wrong: a rate from 0 to 1, or next:COUNT; an unknown name lists what there is
     #[arg(long = "fault", value_name = "NAME=RATE", value_parser = fault)]
@@ -170,6 +173,18 @@ pub struct SalesforceArguments {
     /// The delay of the fault `slow`
     #[arg(long, value_name = "MS", default_value_t = 25_000)]
     slow: u64,
+    /// The delay of the fault `job-slow`
+    #[arg(long, value_name = "MS", default_value_t = 600_000)]
+    slow_job: u64,
+    /// How long a closed bulk job waits before it is begun
+    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    bulk_wait: u64,
+    /// How long a bulk job takes for 200 rows
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    bulk_chunk: u64,
+    /// Batches of bulk jobs in a rolling day, one for every started 10,000 rows
+    #[arg(long, value_name = "BATCHES", default_value_t = 15_000)]
+    bulk_batches: u64,
     /// The most rows in a page of a query
     #[arg(long, value_name = "ROWS", default_value_t = 2_000)]
     page_rows: usize,
@@ -199,11 +214,19 @@ impl SalesforceArguments {
             port: self.port,
             journal: self.journal,
             seed: self.seed,
+            clock: match self.speed {
+                1 => ClockMode::Real,
+                speed => ClockMode::Fast { speed },
+            },
             daily_limit: self.daily_limit,
             faults: self.faults,
             late_visible_ms_max: self.late_visible,
             late_ms: self.late,
             slow_ms: self.slow,
+            slow_job_ms: self.slow_job,
+            bulk_wait_ms: self.bulk_wait,
+            bulk_chunk_ms: self.bulk_chunk,
+            bulk_batches_max: self.bulk_batches,
             page_rows_max: self.page_rows,
             session_timeout_ms: self.session_timeout * 1000,
             duplicate_rule: self.duplicate_rule,
@@ -216,6 +239,16 @@ impl SalesforceArguments {
             },
             ..Options::default()
         }
+    }
+}
+
+/// More calls than any client makes, and yet a number that clients can read.
+const UNLIMITED: u64 = 1_000_000_000;
+
+fn daily_limit(text: &str) -> Result<u64, String> {
+    match text {
+        "unlimited" => Ok(UNLIMITED),
+        calls => number(calls),
     }
 }
 
@@ -295,5 +328,8 @@ mod tests {
         assert!(percent("80-0").is_err() && percent("0-101").is_err());
         assert!(failing("50").is_err() && failing("50@1:loud").is_err());
         assert!(span("quick").is_err());
+        assert_eq!(daily_limit("15000"), Ok(15_000));
+        assert_eq!(daily_limit("unlimited"), Ok(UNLIMITED));
+        assert!(daily_limit("none").is_err());
     }
 }

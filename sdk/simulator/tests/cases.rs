@@ -3,7 +3,8 @@
 //! A case is a name, options of the org, and steps. A step sends `METHOD /path`, with headers and a JSON `body`
 //! or a raw `form`, and expects a `status`, `headers` and an `answer`. Of an object, only the named members are
 //! compared; a list has to have as many items. `"$save:x"` in an answer remembers a value, `$x` anywhere
-//! later stands for it, and `"$any"` accepts whatever is there. `no_answer` expects a connection without one.
+//! later stands for it, and `"$any"` accepts whatever is there. Of an answer that is no JSON, `lines` are compared
+//! one by one, in which `*` stands for anything. `no_answer` expects a connection without one.
 
 mod kit;
 
@@ -34,6 +35,11 @@ struct Wanted {
     duplicate_rule: bool,
     format_phones: bool,
     fields: Vec<String>,
+    bulk_file_bytes: Option<usize>,
+    bulk_batches: Option<u64>,
+    bulk_query_jobs: Option<u64>,
+    session_days: Option<u64>,
+    bulk_page_rows: Option<usize>,
     faults: HashMap<String, String>,
 }
 
@@ -58,6 +64,7 @@ struct Step {
     #[serde(default)]
     expect_headers: HashMap<String, String>,
     answer: Option<Value>,
+    lines: Option<Vec<String>>,
 }
 
 #[test]
@@ -119,6 +126,13 @@ fn options(wanted: &Wanted) -> Options {
         duplicate_rule: wanted.duplicate_rule,
         format_phones: wanted.format_phones,
         fields: wanted.fields.clone(),
+        bulk_file_bytes_max: wanted.bulk_file_bytes.unwrap_or(given.bulk_file_bytes_max),
+        bulk_batches_max: wanted.bulk_batches.unwrap_or(given.bulk_batches_max),
+        bulk_query_jobs_max: wanted.bulk_query_jobs.unwrap_or(given.bulk_query_jobs_max),
+        session_timeout_ms: wanted
+            .session_days
+            .map_or(given.session_timeout_ms, |days| days * 24 * 60 * 60 * 1000),
+        bulk_page_rows: wanted.bulk_page_rows.unwrap_or(given.bulk_page_rows),
         faults,
         ..given
     }
@@ -154,6 +168,10 @@ fn run(client: &Client, step: &Step, saved: &mut HashMap<String, String>) -> Res
         if found != Some(expected) {
             return Err(format!("header {name} is {found:?}"));
         }
+    }
+    if let Some(expected) = &step.lines {
+        let expected: Vec<String> = expected.iter().map(|line| replaced(line, saved)).collect();
+        compare_lines(&expected, &reply.text())?;
     }
     match &step.answer {
         Some(expected) => compare(expected, &found, saved).map_err(|at| format!("{at} in {found}")),
@@ -209,6 +227,32 @@ fn compare(
             Ok(())
         }
         _ => same(expected == found, expected, found),
+    }
+}
+
+fn compare_lines(expected: &[String], found: &str) -> Result<(), String> {
+    let lines: Vec<&str> = found.lines().collect();
+    same(
+        expected.len() == lines.len(),
+        &expected.join("\n").as_str(),
+        &found,
+    )?;
+    for (expected, line) in expected.iter().zip(lines) {
+        same(is_like(expected, line), &expected.as_str(), &line)?;
+    }
+    Ok(())
+}
+
+fn is_like(pattern: &str, line: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == line,
+        Some((start, rest)) => line.strip_prefix(start).is_some_and(|line| {
+            let ends = line
+                .char_indices()
+                .map(|(place, _)| place)
+                .chain([line.len()]);
+            ends.into_iter().any(|end| is_like(rest, &line[end..]))
+        }),
     }
 }
 

@@ -116,6 +116,21 @@ impl From<ApiError> for Refusal {
 }
 
 impl Refusal {
+    /// As an error of the row, where there is no call that could fail as a whole.
+    pub(crate) fn of_row(self) -> RowError {
+        match self {
+            Self::Row(error) => error,
+            Self::Call(error) => RowError {
+                code: match error.code {
+                    "JSON_PARSER_ERROR" => "INVALID_TYPE_ON_FIELD_IN_RECORD",
+                    code => code,
+                },
+                message: error.message,
+                fields: error.fields,
+            },
+        }
+    }
+
     pub(crate) fn alone(self) -> ApiError {
         match self {
             Self::Row(error) => error.alone(),

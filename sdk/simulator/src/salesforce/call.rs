@@ -1,5 +1,6 @@
 //! One request to `/services/data/vXX.0/…`, taken apart.
 
+use axum::body::Bytes;
 use serde_json::Value;
 
 use super::answer::ApiError;
@@ -14,7 +15,7 @@ pub(crate) struct Call {
     pub(crate) query: Vec<(String, String)>,
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 impl Call {
@@ -23,7 +24,7 @@ impl Call {
         method: &str,
         target: &str,
         headers: Vec<(String, String)>,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Result<Self, ApiError> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let rest = path
@@ -49,7 +50,7 @@ impl Call {
             segments: segments.collect(),
             query,
             headers,
-            body,
+            body: body.into(),
         })
     }
 

@@ -157,8 +157,11 @@ fn subrequest(
     let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     let call = Call::new(method, url, outer.headers.clone(), bytes)?;
     let target = Target::of(&call)?;
-    if matches!(target, Target::Composite | Target::Batch) {
-        let message = "A subrequest can't be a composite itself";
+    if matches!(
+        target,
+        Target::Composite | Target::Batch | Target::Ingest(_) | Target::QueryJobs(_)
+    ) {
+        let message = "A subrequest can't be a composite itself, nor a bulk job";
         return Err(ApiError::bad("INVALID_INPUT", message));
     }
     route::answer(org, &call, &target, began, now_ms)

@@ -11,20 +11,31 @@ use crate::answer::http_date;
 
 pub(crate) fn resources(call: &Call) -> Answer {
     let base = format!("/services/data/{}", call.version);
-    let body: Map<String, Value> = ["sobjects", "query", "queryAll", "composite", "limits"]
-        .into_iter()
-        .map(|name| (name.to_owned(), json!(format!("{base}/{name}"))))
-        .collect();
+    let body: Map<String, Value> = [
+        "sobjects",
+        "query",
+        "queryAll",
+        "composite",
+        "limits",
+        "jobs",
+    ]
+    .into_iter()
+    .map(|name| (name.to_owned(), json!(format!("{base}/{name}"))))
+    .collect();
     Answer::json(200, Value::Object(body))
 }
 
 pub(crate) fn limits(org: &mut Org, now_ms: u64) -> Answer {
     let limit = org.ledger.limit();
     let left = limit.saturating_sub(org.ledger.used(now_ms));
+    let batches = org.bulk.batches.limit();
+    let batches_left = batches.saturating_sub(org.bulk.batches.used(now_ms));
+    let query_jobs = org.bulk.query_jobs.limit();
+    let query_jobs_left = query_jobs.saturating_sub(org.bulk.query_jobs.used(now_ms));
     let body = json!({
         "DailyApiRequests": {"Max": limit, "Remaining": left},
-        "DailyBulkApiBatches": {"Max": 15000, "Remaining": 15000},
-        "DailyBulkV2QueryJobs": {"Max": 10000, "Remaining": 10000},
+        "DailyBulkApiBatches": {"Max": batches, "Remaining": batches_left},
+        "DailyBulkV2QueryJobs": {"Max": query_jobs, "Remaining": query_jobs_left},
     });
     Answer::json(200, body)
 }
@@ -134,14 +145,15 @@ fn of_field(field: &Field) -> Value {
         _ => Vec::new(),
     };
     let checkbox = field.kind == Kind::Checkbox;
-    let required = field.required || !field.writable && field.source != Source::Master;
+    let kept = matches!(field.source, Source::Master | Source::Cell(_));
+    let required = field.required || !field.writable && !kept;
     json!({
         "name": field.name, "label": field.label, "type": kind, "soapType": soap,
         "length": field.length, "byteLength": field.length * 3,
         "precision": precision, "scale": scale, "digits": digits,
         "nillable": !(required || checkbox),
         "createable": field.writable, "updateable": field.writable,
-        "defaultedOnCreate": checkbox || (!field.writable && field.source != Source::Master),
+        "defaultedOnCreate": checkbox || (!field.writable && !kept),
         "defaultValue": if checkbox { json!(false) } else { Value::Null },
         "externalId": field.external_id,
         "idLookup": field.external_id || field.source == Source::Id || field.kind == Kind::Email,

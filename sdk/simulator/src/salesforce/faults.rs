@@ -35,11 +35,31 @@ pub enum Fault {
     Slow,
     /// A query answers a page smaller than was asked for.
     ShortPages,
+    /// A bulk job is created, and its creation not answered.
+    DropJobCreate,
+    /// A bulk job's rows are taken, and that is not answered.
+    DropJobUpload,
+    /// A bulk job is closed or aborted, and that is not answered.
+    DropJobClose,
+    /// A bulk job's state is not answered.
+    DropJobPoll,
+    /// A bulk job's results are not answered.
+    DropJobResults,
+    /// A closed bulk job fails with some of its rows written and the rest never looked at.
+    JobFails,
+    /// A closed bulk job is worked on, and yet nobody can find it from then on.
+    JobLost,
+    /// A closed bulk job waits `slow_job_ms` before it is begun.
+    JobSlow,
+    /// A result file lacks a row.
+    JobRowMissing,
+    /// A result file has a row twice.
+    JobRowTwice,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 22] = [
         Self::Refuse,
         Self::Reset,
         Self::Html,
@@ -52,6 +72,16 @@ impl Fault {
         Self::LockSiblings,
         Self::Slow,
         Self::ShortPages,
+        Self::DropJobCreate,
+        Self::DropJobUpload,
+        Self::DropJobClose,
+        Self::DropJobPoll,
+        Self::DropJobResults,
+        Self::JobFails,
+        Self::JobLost,
+        Self::JobSlow,
+        Self::JobRowMissing,
+        Self::JobRowTwice,
     ];
 
     /// The name that the command line and the admin interface use.
@@ -69,6 +99,16 @@ impl Fault {
             Self::LockSiblings => "lock-siblings",
             Self::Slow => "slow",
             Self::ShortPages => "short-pages",
+            Self::DropJobCreate => "drop-job-create",
+            Self::DropJobUpload => "drop-job-upload",
+            Self::DropJobClose => "drop-job-close",
+            Self::DropJobPoll => "drop-job-poll",
+            Self::DropJobResults => "drop-job-results",
+            Self::JobFails => "job-fails",
+            Self::JobLost => "job-lost",
+            Self::JobSlow => "job-slow",
+            Self::JobRowMissing => "job-row-missing",
+            Self::JobRowTwice => "job-row-twice",
         }
     }
 }

@@ -88,8 +88,8 @@ fn window(call: &Call, now_ms: u64, days: i64) -> Result<Range<i64>, ApiError> {
 
 /// Not beyond a transaction that is still in flight: its rows may appear with older stamps.
 fn covered(org: &Org, window: &Range<i64>, now_ms: u64) -> String {
-    let oldest_ms = org.in_flight.oldest_ms().unwrap_or(now_ms).min(now_ms);
-    moment::written(window.end.min(moment::whole_seconds(oldest_ms)))
+    let settled_ms = moment::whole_seconds(org.settled_ms(now_ms));
+    moment::written(window.end.min(settled_ms))
 }
 
 fn check_count(ids: usize) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::{Answer, ApiError};
+use super::bulk;
 use super::call::Call;
 use super::composite;
 use super::faults::Fault;
@@ -12,6 +13,7 @@ use super::locks;
 use super::org::Org;
 use super::route::{self, Target};
 use super::transaction::Began;
+use super::worker;
 use crate::clock::Clock;
 
 /// What every connection shares.
@@ -23,9 +25,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A panic elsewhere fails its own test; the org is still the best there is.
+    /// The org as it is by now. Where the clock stands, jobs come along whenever somebody looks, so that what is seen
+    /// follows from the time alone; where it runs, the `worker` sees to them.
     pub(crate) fn org(&self) -> MutexGuard<'_, Org> {
-        self.org.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic elsewhere fails its own test; the org is still the best there is.
+        let mut org = self.org.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.clock.stands() {
+            bulk::catch_up(&mut org, self.clock.now_ms());
+        }
+        org
     }
 }
 
@@ -105,6 +113,7 @@ async fn execute(shared: &Arc<Shared>, call: &Call, admitted: Admitted) -> (Answ
         } else {
             first
         };
+        worker::attend(shared, &mut org);
         let usage = org.limit_info(now_ms);
         answer.with("sforce-limit-info", usage).dated(now_ms)
     };
@@ -179,7 +188,7 @@ fn admit(shared: &Arc<Shared>, call: &Call) -> Result<Admitted, (Answer, Fate)> 
         stay.parents = parents;
     }
     let (delay_ms, late_ms) = delays(&mut org, writes);
-    let fate = fate(&mut org);
+    let fate = fate(&mut org, target.own_fault(&call.method));
     drop(org);
     Ok(Admitted {
         target,
@@ -263,10 +272,11 @@ fn delays(org: &mut Org, writes: bool) -> (u64, u64) {
     (delay_ms, if late { org.options.late_ms } else { 0 })
 }
 
-fn fate(org: &mut Org) -> Fate {
-    if org.faults.strikes(Fault::Drop) {
+fn fate(org: &mut Org, own: Option<Fault>) -> Fate {
+    let faults = &mut org.faults;
+    if own.is_some_and(|fault| faults.strikes(fault)) || faults.strikes(Fault::Drop) {
         Fate::Closed
-    } else if org.faults.strikes(Fault::Truncate) {
+    } else if faults.strikes(Fault::Truncate) {
         Fate::Truncated
     } else {
         Fate::Delivered

@@ -14,7 +14,7 @@ pub struct Entry {
     pub seq: u64,
     /// When the transaction began, in milliseconds since 1970 by the simulator's clock.
     pub at_ms: u64,
-    /// `create`, `update`, `delete`, `undelete` or `merge`.
+    /// `create`, `update`, `delete`, `hard-delete`, `undelete` or `merge`.
     pub op: String,
     /// The sObject.
     pub object: String,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::cell::Cell;
 use super::id::Id;
@@ -47,6 +47,15 @@ pub(crate) fn parents(body: &Value, tables: &[Table]) -> HashSet<Id> {
     found
 }
 
+/// The same of rows that came without a body around them.
+pub(crate) fn parents_of(rows: &[Map<String, Value>], tables: &[Table]) -> HashSet<Id> {
+    let mut found = HashSet::new();
+    for fields in rows {
+        collect_fields(fields, tables, &mut found);
+    }
+    found
+}
+
 fn collect(body: &Value, tables: &[Table], found: &mut HashSet<Id>) {
     match body {
         Value::Array(values) => {
@@ -54,18 +63,20 @@ fn collect(body: &Value, tables: &[Table], found: &mut HashSet<Id>) {
                 collect(value, tables, found);
             }
         }
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value.as_str().and_then(Id::parse) {
-                    Some(id) if name.eq_ignore_ascii_case("id") => stored(id, tables, found),
-                    Some(id) if is_reference(name, tables) => {
-                        found.insert(id);
-                    }
-                    _ => collect(value, tables, found),
-                }
-            }
-        }
+        Value::Object(fields) => collect_fields(fields, tables, found),
         _ => {}
+    }
+}
+
+fn collect_fields(fields: &Map<String, Value>, tables: &[Table], found: &mut HashSet<Id>) {
+    for (name, value) in fields {
+        match value.as_str().and_then(Id::parse) {
+            Some(id) if name.eq_ignore_ascii_case("id") => stored(id, tables, found),
+            Some(id) if is_reference(name, tables) => {
+                found.insert(id);
+            }
+            _ => collect(value, tables, found),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -181,25 +183,8 @@ fn unescaped(text: &str) -> String {
 
 /// Client id and secret of a Basic header.
 fn basic(header: &str) -> Option<(String, String)> {
-    let encoded = header.strip_prefix("Basic ")?.trim().trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(encoded.len() * 3 / 4);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for letter in encoded.bytes() {
-        let six = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
+    let encoded = header.strip_prefix("Basic ")?.trim();
+    let bytes = STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))

@@ -2,18 +2,20 @@
 //!
 //! A request enters at [`serve`], which sorts logins and administration from data calls. A data call passes the
 //! `gate` (session, limits, what will go wrong with it), `route` finds its resource, and one of `rows`,
-//! `collections`, `composite`, `query`, `feeds` and `describe` answers it. Writes go through a `transaction`,
+//! `collections`, `composite`, `query`, `feeds`, `bulk` and `describe` answers it. Writes go through a `transaction`,
 //! whose `rules` check them; what it commits goes to the `journal`.
 //!
 //! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
 //! (what a value is); `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
-//! change); `soql`, `cursors` (how they are found); `call`, `route`, then the answering rooms; `login`,
-//! `sessions`, `ledger`, `faults`, `gate`, `serve`, `admin`, `handle`.
+//! change); `batch` (what all writers of many rows share); `soql`, `cursors` (how they are found); `call`, `route`, then
+//! the answering rooms; `login`, `sessions`, `ledger`, `faults`, `gate`, `worker`, `serve`, `admin`, `handle`.
 //!
-//! Absent: a disk (everything is in memory, but for the journal's file), Bulk API, push, Apex, sharing rules.
+//! Absent: a disk (everything is in memory, but for the journal's file), push, Apex, sharing rules.
 
 mod admin;
 mod answer;
+mod batch;
+mod bulk;
 mod call;
 mod cell;
 mod collections;
@@ -44,6 +46,7 @@ mod soql;
 mod standard;
 mod table;
 mod transaction;
+mod worker;
 
 pub use crate::clock::ClockMode;
 pub use faults::{Fault, FaultError, When};

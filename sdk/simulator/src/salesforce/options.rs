@@ -29,6 +29,20 @@ pub struct Options {
     pub late_ms: u64,
     /// The delay of the fault `slow`.
     pub slow_ms: u64,
+    /// The delay of the fault `job-slow`.
+    pub slow_job_ms: u64,
+    /// How long a closed bulk job waits before it is begun.
+    pub bulk_wait_ms: u64,
+    /// How long a bulk job takes for 200 rows: they are stamped when that begins and visible when it ends.
+    pub bulk_chunk_ms: u64,
+    /// The most bytes of a bulk job's file; Salesforce's is 150 MB in base64, which its documents make 100 MB of CSV.
+    pub bulk_file_bytes_max: usize,
+    /// Batches of bulk jobs in a rolling day, one for every started 10,000 rows.
+    pub bulk_batches_max: u64,
+    /// Query jobs in a rolling day.
+    pub bulk_query_jobs_max: u64,
+    /// Rows in a page of a query job's results where none are asked for; the vendor's own figure is not known.
+    pub bulk_page_rows: usize,
     /// Rows in a page of a query; Salesforce's most is 2,000.
     pub page_rows_max: usize,
     /// How long a query's cursor lives.
@@ -62,6 +76,13 @@ impl Default for Options {
             late_visible_ms_max: 0,
             late_ms: 2_000,
             slow_ms: 25_000,
+            slow_job_ms: 600_000,
+            bulk_wait_ms: 1_000,
+            bulk_chunk_ms: 50,
+            bulk_file_bytes_max: 100_000_000,
+            bulk_batches_max: 15_000,
+            bulk_query_jobs_max: 10_000,
+            bulk_page_rows: 50_000,
             page_rows_max: 2_000,
             cursor_life_ms: 2 * 24 * 60 * 60 * 1000,
             session_timeout_ms: 2 * 60 * 60 * 1000,

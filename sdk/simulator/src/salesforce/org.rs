@@ -6,6 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::answer::ApiError;
+use super::bulk::Bulk;
 use super::cell::{Cell, Habits};
 use super::cursors::Cursors;
 use super::faults::Faults;
@@ -57,6 +58,7 @@ pub(crate) struct Org {
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
     pub(crate) cursors: Cursors,
+    pub(crate) bulk: Bulk,
     pub(crate) meter: Meter,
     /// When the schema last changed.
     pub(crate) described_ms: i64,
@@ -98,6 +100,7 @@ impl Org {
             faults: Faults::new(options.seed, &options.faults),
             journal,
             cursors: Cursors::new(options.cursor_life_ms),
+            bulk: Bulk::new(&options),
             meter: Meter::default(),
             described_ms: now,
             deletes_since_ms: now,
@@ -113,6 +116,12 @@ impl Org {
             .iter()
             .position(|table| table.object.name.eq_ignore_ascii_case(object))
             .ok_or_else(ApiError::missing)
+    }
+
+    /// When the oldest write began that is not visible yet: no stamp before it can still appear.
+    pub(crate) fn settled_ms(&self, now_ms: u64) -> u64 {
+        let oldest = [self.in_flight.oldest_ms(), self.bulk.oldest_ms()];
+        oldest.into_iter().flatten().fold(now_ms, u64::min)
     }
 
     pub(crate) fn habits(&self) -> Habits {
@@ -147,7 +156,10 @@ impl Org {
             "windows": {
                 "daily": self.ledger.stats(now_ms),
                 "long_calls": self.in_flight.stats(),
+                "bulk_batches": self.bulk.batches.stats(now_ms),
+                "query_jobs": self.bulk.query_jobs.stats(now_ms),
             },
+            "jobs": self.bulk.stats(),
             "sessions_given": self.sessions.given(),
             "rows_live": rows,
             "journal_entries": self.journal.len(),

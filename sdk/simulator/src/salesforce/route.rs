@@ -1,7 +1,9 @@
 //! Which resource a call means, and which room answers it.
 
 use super::answer::{Answer, ApiError};
+use super::bulk::{self, QueryResource, Resource};
 use super::call::Call;
+use super::faults::Fault;
 use super::org::Org;
 use super::transaction::Began;
 use super::{collections, composite, describe, feeds, query, rows};
@@ -28,6 +30,8 @@ pub(crate) enum Target {
     CollectionsUpsert(String, String),
     Composite,
     Batch,
+    Ingest(Resource),
+    QueryJobs(QueryResource),
 }
 
 impl Target {
@@ -58,8 +62,23 @@ impl Target {
             ["composite", "sobjects", object, field] => {
                 Self::CollectionsUpsert(owned(object), owned(field))
             }
+            ["jobs", "ingest", rest @ ..] => {
+                Self::Ingest(Resource::of(rest).ok_or_else(ApiError::missing)?)
+            }
+            ["jobs", "query", rest @ ..] => {
+                Self::QueryJobs(QueryResource::of(rest).ok_or_else(ApiError::missing)?)
+            }
             _ => return Err(ApiError::missing()),
         })
+    }
+
+    /// The fault that loses the answer of this very kind of call.
+    pub(crate) fn own_fault(&self, method: &str) -> Option<Fault> {
+        match self {
+            Self::Ingest(resource) => resource.step(method).1,
+            Self::QueryJobs(resource) => resource.step(method).1,
+            _ => None,
+        }
     }
 
     /// The name under which the meter counts it.
@@ -87,6 +106,8 @@ impl Target {
             (Self::CollectionsUpsert(..), _) => "collections-upsert",
             (Self::Composite, _) => "composite",
             (Self::Batch, _) => "batch",
+            (Self::Ingest(resource), method) => resource.step(method).0,
+            (Self::QueryJobs(resource), method) => resource.step(method).0,
         }
     }
 
@@ -139,6 +160,7 @@ pub(crate) fn writes(target: &Target, method: &str) -> bool {
         Target::Row(..) | Target::External(..) => method != "GET" && method != "HEAD",
         Target::Collections => method != "GET",
         Target::CollectionsUpsert(..) => true,
+        Target::Ingest(_) | Target::QueryJobs(_) => method != "GET",
         _ => false,
     }
 }
@@ -180,5 +202,7 @@ pub(crate) fn answer(
         }
         Target::Composite => composite::composite(org, call, began, now_ms),
         Target::Batch => composite::batch(org, call, began, now_ms),
+        Target::Ingest(resource) => bulk::ingest(org, call, resource, began, now_ms),
+        Target::QueryJobs(resource) => bulk::query(org, call, resource, now_ms),
     }
 }

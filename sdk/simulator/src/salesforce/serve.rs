@@ -17,6 +17,8 @@ use super::route;
 use crate::wire::Scissors;
 
 const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Enough to tell an upload that is too large for a job from one that is not a job's at all.
+const UPLOAD_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 /// The request line and the headers together.
 const HEAD_BYTES_MAX: usize = 16_384;
 
@@ -26,7 +28,13 @@ pub(crate) async fn serve(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let (answer, fate) = match to_bytes(body, BODY_BYTES_MAX).await {
+    let upload = head.uri.path().contains("/jobs/ingest/");
+    let most = if upload {
+        UPLOAD_BYTES_MAX
+    } else {
+        BODY_BYTES_MAX
+    };
+    let (answer, fate) = match to_bytes(body, most).await {
         Ok(body) => answer(&shared, &head, body).await,
         Err(_) => {
             let message = "The request exceeds 50 MB";
@@ -69,7 +77,7 @@ async fn data(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fate)
         .uri
         .path_and_query()
         .map_or_else(|| head.uri.path(), |target| target.as_str());
-    match Call::new(head.method.as_str(), target, headers, body.to_vec()) {
+    match Call::new(head.method.as_str(), target, headers, body) {
         Ok(call) => gate::answer(Arc::clone(shared), call).await,
         Err(error) => (error.into(), Fate::Delivered),
     }

@@ -15,15 +15,13 @@ pub struct FieldError {
 }
 
 pub(crate) fn objects() -> Vec<Object> {
-    vec![contact(), account(), organization()]
+    vec![contact(), account(), opportunity(), lead(), organization()]
 }
 
 fn contact() -> Object {
     let mut contact = Object::new("Contact", "Contacts", *b"003", true);
-    let account = Kind::Reference {
-        to: "Account".to_owned(),
-    };
-    contact.stored("AccountId", account, 18);
+    contact.stored("AccountId", lookup("Account"), 18);
+    contact.stored("ReportsToId", lookup("Contact"), 18);
     contact.stored("LastName", Kind::Text, 80).required = true;
     contact.stored("FirstName", Kind::Text, 40);
     contact.stored("Email", Kind::Email, 80);
@@ -36,35 +34,90 @@ fn contact() -> Object {
     contact.stored("Active__c", Kind::Checkbox, 0);
     contact.stored("Joined__c", Kind::Datetime, 0);
     let statuses = ["new", "active", "paused", "closed"];
-    let status = Kind::Picklist {
-        values: statuses.map(str::to_owned).to_vec(),
-        restricted: true,
-    };
-    contact.stored("Status__c", status, 255);
-    let key = contact.stored("Tidegate_Id__c", Kind::Text, 40);
-    key.external_id = true;
-    key.unique = true;
-    let (first, last) = (contact.cell("FirstName"), contact.cell("LastName"));
-    if let Some(last) = last {
-        let name = contact.system("Name", Kind::Text, Source::FullName(first, last));
-        name.length = 121;
-    }
+    contact.stored("Status__c", picklist(&statuses, true), 255);
+    key(&mut contact);
+    full_name(&mut contact);
     contact
 }
 
 fn account() -> Object {
     let mut account = Object::new("Account", "Accounts", *b"001", true);
     account.stored("Name", Kind::Text, 255).required = true;
+    account.stored("ParentId", lookup("Account"), 18);
     account.stored("Phone", Kind::Phone, 40);
     account.stored("Website", Kind::Url, 255);
     account.stored("Description", Kind::TextArea, 32_000);
     address(&mut account, "Billing");
     account.stored("NumberOfEmployees", Kind::Integer, 0);
     account.stored("AnnualRevenue", number(18, 0), 0);
-    let key = account.stored("Tidegate_Id__c", Kind::Text, 40);
+    key(&mut account);
+    account
+}
+
+fn opportunity() -> Object {
+    let mut opportunity = Object::new("Opportunity", "Opportunities", *b"006", true);
+    opportunity.stored("AccountId", lookup("Account"), 18);
+    opportunity.stored("Name", Kind::Text, 120).required = true;
+    let stages = ["Prospecting", "Qualification", "Closed Won", "Closed Lost"];
+    opportunity
+        .stored("StageName", picklist(&stages, false), 255)
+        .required = true;
+    opportunity.stored("CloseDate", Kind::Date, 0).required = true;
+    opportunity.stored("Amount", number(18, 2), 0);
+    opportunity.stored("Description", Kind::TextArea, 32_000);
+    key(&mut opportunity);
+    opportunity
+}
+
+/// What a conversion leaves in a lead is written by the conversion alone.
+fn lead() -> Object {
+    let mut lead = Object::new("Lead", "Leads", *b"00Q", true);
+    lead.stored("LastName", Kind::Text, 80).required = true;
+    lead.stored("FirstName", Kind::Text, 40);
+    lead.stored("Company", Kind::Text, 255).required = true;
+    lead.stored("Title", Kind::Text, 128);
+    lead.stored("Email", Kind::Email, 80);
+    lead.stored("Phone", Kind::Phone, 40);
+    let statuses = ["Open - Not Contacted", "Working - Contacted", CONVERTED];
+    lead.stored("Status", picklist(&statuses, false), 255);
+    lead.stored("IsConverted", Kind::Checkbox, 0).writable = false;
+    lead.stored("ConvertedDate", Kind::Date, 0).writable = false;
+    for to in ["Account", "Contact", "Opportunity"] {
+        let name = format!("Converted{to}Id");
+        lead.stored(&name, lookup(to), 18).writable = false;
+    }
+    key(&mut lead);
+    full_name(&mut lead);
+    lead
+}
+
+/// The status of a lead that counts as converted.
+pub(crate) const CONVERTED: &str = "Closed - Converted";
+
+fn lookup(to: &str) -> Kind {
+    Kind::Reference { to: to.to_owned() }
+}
+
+fn picklist(values: &[&str], restricted: bool) -> Kind {
+    Kind::Picklist {
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+        restricted,
+    }
+}
+
+/// The key that the other side's records are known by.
+fn key(object: &mut Object) {
+    let key = object.stored("Tidegate_Id__c", Kind::Text, 40);
     key.external_id = true;
     key.unique = true;
-    account
+}
+
+fn full_name(object: &mut Object) {
+    let (first, last) = (object.cell("FirstName"), object.cell("LastName"));
+    if let Some(last) = last {
+        let name = object.system("Name", Kind::Text, Source::FullName(first, last));
+        name.length = 121;
+    }
 }
 
 fn organization() -> Object {
@@ -167,10 +220,7 @@ fn parse_kind(text: &str) -> Option<(Kind, usize)> {
             let restricted = true;
             (Kind::Picklist { values, restricted }, 255)
         }
-        "lookup" => {
-            let to = argument.to_owned();
-            (Kind::Reference { to }, 18)
-        }
+        "lookup" => (lookup(argument), 18),
         _ => return None,
     })
 }

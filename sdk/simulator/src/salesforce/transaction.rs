@@ -155,11 +155,29 @@ impl<'a> Transaction<'a> {
 
     /// To the recycle bin. Contacts go with their account; other children lose the link.
     pub(crate) fn delete(&mut self, table: usize, id: Id) -> Result<(), Refusal> {
+        self.remove("delete", table, id)
+    }
+
+    /// As though it had never been: no recycle bin and no delete log knows of the row. Its children go as ever.
+    pub(crate) fn hard_delete(&mut self, table: usize, id: Id) -> Result<(), Refusal> {
+        self.remove("hard-delete", table, id)?;
+        self.erase(table, id);
+        Ok(())
+    }
+
+    /// Out of the recycle bin for good; the write that put it there is in the journal already.
+    pub(crate) fn erase(&mut self, table: usize, id: Id) {
+        if let Some(row) = self.org.tables[table].take(id) {
+            self.undo.push((table, id, Some(row)));
+        }
+    }
+
+    fn remove(&mut self, op: &str, table: usize, id: Id) -> Result<(), Refusal> {
         let mut row = self.existing(table, id)?.clone();
         self.touch(&mut row);
         self.check_locks(table, &row)?;
         row.deleted_ms = Some(row.stamp_ms);
-        self.put("delete", table, id, row);
+        self.put(op, table, id, row);
         for (child_table, cell, cascades) in self.links_to(table) {
             let holders = self.org.tables[child_table]
                 .holders(cell, &Cell::Link(id))

@@ -57,24 +57,12 @@ impl Org {
 
     /// A client that has logged in.
     pub(crate) fn client(&self) -> Client {
-        let mut client = self.stranger();
-        let form = "grant_type=client_credentials&client_id=simulated-client\
-                    &client_secret=simulated-secret";
-        let reply = client
-            .send("POST", "/services/oauth2/token", &[], form.as_bytes())
-            .expect("an answer");
-        let token = reply.json()["access_token"].as_str().map(str::to_owned);
-        client.token = Some(token.unwrap_or_else(|| panic!("no token: {}", reply.text())));
-        client
+        Client::to(self.simulator.base_url())
     }
 
     /// A client that has not.
     pub(crate) fn stranger(&self) -> Client {
-        let address = self.simulator.base_url().trim_start_matches("http://");
-        Client {
-            address: address.to_owned(),
-            token: None,
-        }
+        Client::unknown_to(self.simulator.base_url())
     }
 }
 
@@ -112,6 +100,26 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client that has logged in.
+    pub(crate) fn to(base_url: &str) -> Self {
+        let mut client = Self::unknown_to(base_url);
+        let form = "grant_type=client_credentials&client_id=simulated-client\
+                    &client_secret=simulated-secret";
+        let reply = client
+            .send("POST", "/services/oauth2/token", &[], form.as_bytes())
+            .expect("an answer");
+        let token = reply.json()["access_token"].as_str().map(str::to_owned);
+        client.token = Some(token.unwrap_or_else(|| panic!("no token: {}", reply.text())));
+        client
+    }
+
+    fn unknown_to(base_url: &str) -> Self {
+        Self {
+            address: base_url.trim_start_matches("http://").to_owned(),
+            token: None,
+        }
+    }
+
     /// One request on a connection of its own; an error if no whole head came back.
     pub(crate) fn send(
         &self,

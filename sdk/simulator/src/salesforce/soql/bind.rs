@@ -43,7 +43,8 @@ pub(super) fn bind(parsed: Parsed, table: usize, object: &Object) -> Result<Quer
         filter,
         order,
         limit: parsed.limit,
-        offset: parsed.offset,
+        skips: parsed.offset.is_some(),
+        offset: parsed.offset.unwrap_or(0),
     })
 }
 

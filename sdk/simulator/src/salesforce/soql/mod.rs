@@ -27,6 +27,8 @@ pub(crate) struct Query {
     pub(crate) table: usize,
     pub(crate) fields: Vec<Field>,
     pub(crate) count: bool,
+    /// There is an OFFSET in it, if only of 0.
+    pub(crate) skips: bool,
     filter: Option<Filter>,
     order: Vec<Order>,
     limit: Option<usize>,

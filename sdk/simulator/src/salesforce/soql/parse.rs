@@ -11,7 +11,7 @@ pub(super) struct Parsed {
     pub(super) filter: Option<Condition>,
     pub(super) order: Vec<Ordering>,
     pub(super) limit: Option<usize>,
-    pub(super) offset: usize,
+    pub(super) offset: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -83,11 +83,11 @@ impl Reader {
             None
         };
         let offset = if self.take("OFFSET") {
-            self.count()?
+            Some(self.count()?)
         } else {
-            0
+            None
         };
-        if offset > 2000 {
+        if offset > Some(2000) {
             return Err(ApiError::bad(
                 "NUMBER_OUTSIDE_VALID_RANGE",
                 "Maximum SOQL offset allowed is 2000",
