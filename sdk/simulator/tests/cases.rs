@@ -3,7 +3,7 @@
 //! A case is a name, options of the org, and steps. A step sends `METHOD /path`, with headers and a JSON `body`
 //! or a raw `form`, and expects a `status`, `headers` and an `answer`. Of an object, only the named members are
 //! compared; a list has to have as many items. `"$save:x"` in an answer remembers a value, `$x` anywhere
-//! later stands for it, and `"$any"` accepts whatever is there. Of an answer that is no JSON, `lines` are compared
+//! later stands for it, and `"$any"` accepts whatever is there; `$session` is the client's own token. Of an answer that is no JSON, `lines` are compared
 //! one by one, in which `*` stands for anything. `no_answer` expects a connection without one.
 
 mod kit;
@@ -101,7 +101,10 @@ fn check(case: &Case) -> Result<(), String> {
         let client = if step.stranger || step.send.contains(" /_sim/") {
             org.stranger()
         } else {
-            member.get_or_insert_with(|| org.client()).clone()
+            let member = member.get_or_insert_with(|| org.client());
+            let session = member.token.clone().unwrap_or_default();
+            saved.insert("session".to_owned(), session);
+            member.clone()
         };
         run(&client, step, &mut saved)
             .map_err(|failure| format!("step {} ({}): {failure}", place + 1, step.send))?;

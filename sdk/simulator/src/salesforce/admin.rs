@@ -1,6 +1,6 @@
 //! `/_sim/…`: looking behind the vendor's face, and moving things there. Never metered, never faulted.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError};
 use super::faults::{Fault, When};
@@ -150,7 +150,9 @@ fn merge(org: &mut Org, object: &str, body: &Value, now_ms: u64) -> Result<Value
     let table = table(org, object)?;
     let master = id(&body["master"])?;
     let losers = ids(&body["losers"])?;
-    administer(org, now_ms, |rows| rows.merge(table, master, &losers))
+    administer(org, now_ms, |rows| {
+        rows.merge(table, master, &Map::new(), &losers).map(drop)
+    })
 }
 
 fn undelete(org: &mut Org, object: &str, body: &Value, now_ms: u64) -> Result<Value, AdminError> {

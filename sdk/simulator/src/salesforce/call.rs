@@ -1,9 +1,12 @@
 //! One request to `/services/data/vXX.0/…`, taken apart.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use serde_json::Value;
 
-use super::answer::ApiError;
+use super::answer::{Answer, ApiError};
+use super::soap::{self, Envelope};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -16,6 +19,8 @@ pub(crate) struct Call {
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// What is asked in SOAP; then there is no path that matters.
+    pub(crate) soap: Option<Arc<Envelope>>,
 }
 
 impl Call {
@@ -51,7 +56,35 @@ impl Call {
             query,
             headers,
             body: body.into(),
+            soap: None,
         })
+    }
+
+    /// A SOAP call, as in `60.0`; what its headers say comes before what those around it say.
+    pub(crate) fn soap(version: &str, headers: Vec<(String, String)>, envelope: Envelope) -> Self {
+        let mut all = envelope.headers();
+        all.extend(
+            headers
+                .into_iter()
+                .filter(|(name, _)| name != "authorization"),
+        );
+        Self {
+            method: "POST".to_owned(),
+            version: format!("v{version}"),
+            segments: Vec::new(),
+            query: Vec::new(),
+            headers: all,
+            body: Bytes::new(),
+            soap: Some(Arc::new(envelope)),
+        }
+    }
+
+    /// An error in the words of the call's own API.
+    pub(crate) fn refusal(&self, error: ApiError) -> Answer {
+        match self.soap {
+            Some(_) => soap::refusal(&error),
+            None => error.into(),
+        }
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! Several calls in one: `composite`, whose parts may refer to earlier ones, and `batch`, whose parts may not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -33,9 +33,38 @@ pub(crate) fn composite(
         );
         return Err(ApiError::bad("LIMIT_EXCEEDED", message));
     }
+    check_references(parts)?;
     if all_or_none {
         Outer::begin(org);
     }
+    let Parts {
+        mut responses,
+        failed,
+    } = run(org, call, began, parts, now_ms);
+    if all_or_none {
+        let good = !failed.contains(&true);
+        Outer::end(org, began, good)?;
+        if !good {
+            halt_innocents(&mut responses, &failed);
+        }
+    }
+    Ok(Answer::json(200, json!({"compositeResponse": responses})))
+}
+
+/// What became of the parts, and which of them failed.
+pub(crate) struct Parts {
+    pub(crate) responses: Vec<Value>,
+    pub(crate) failed: Vec<bool>,
+}
+
+/// One after the other; a later part may refer to what an earlier one answered.
+pub(crate) fn run(
+    org: &mut Org,
+    call: &Call,
+    began: &Began,
+    parts: &[Value],
+    now_ms: u64,
+) -> Parts {
     let mut answered: HashMap<String, Value> = HashMap::new();
     let mut responses = Vec::with_capacity(parts.len());
     let mut failed = Vec::with_capacity(parts.len());
@@ -54,14 +83,42 @@ pub(crate) fn composite(
             "httpStatusCode": answer.status, "referenceId": reference,
         }));
     }
-    if all_or_none {
-        let good = !failed.contains(&true);
-        Outer::end(org, began, good)?;
-        if !good {
-            halt_innocents(&mut responses, &failed);
+    Parts { responses, failed }
+}
+
+/// Names by which parts refer to one another have to be plain, and each may stand for one part only.
+pub(crate) fn check_references(parts: &[Value]) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    for part in parts {
+        let name = part["referenceId"].as_str().unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(plain) {
+            let message = format!("The referenceId {name:?} is not of letters, digits and _ only");
+            return Err(ApiError::bad("INVALID_INPUT", message));
+        }
+        if !seen.insert(name) {
+            let message = format!("There are two subrequests with the referenceId {name}");
+            return Err(ApiError::bad("INVALID_INPUT", message));
         }
     }
-    Ok(Answer::json(200, json!({"compositeResponse": responses})))
+    Ok(())
+}
+
+/// The parts that a part refers to.
+pub(crate) fn references(part: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    match part {
+        Value::String(text) => {
+            for rest in text.split("@{").skip(1) {
+                let name = rest.split(['.', '}']).next().unwrap_or_default();
+                found.push(name.to_owned());
+            }
+        }
+        Value::Array(values) => found.extend(values.iter().flat_map(references)),
+        Value::Object(fields) => found.extend(fields.values().flat_map(references)),
+        _ => {}
+    }
+    found
 }
 
 fn has_failed_rows(body: &Value) -> bool {
@@ -70,19 +127,24 @@ fn has_failed_rows(body: &Value) -> bool {
 }
 
 /// Parts that would have succeeded say that they were taken back.
-fn halt_innocents(responses: &mut [Value], failed: &[bool]) {
-    let message = "The transaction was rolled back since another operation in the same transaction \
-                   failed.";
-    let halted = ApiError::bad("PROCESSING_HALTED", message).body();
+pub(crate) fn halt_innocents(responses: &mut [Value], failed: &[bool]) {
     for (response, _) in responses
         .iter_mut()
         .zip(failed)
         .filter(|(_, failed)| !**failed)
     {
-        response["body"] = halted.clone();
-        response["httpHeaders"] = json!({});
-        response["httpStatusCode"] = json!(400);
+        *response = halted(response);
     }
+}
+
+/// What a part is told that was not done, or not kept, because of another.
+pub(crate) fn halted(part: &Value) -> Value {
+    let message = "The transaction was rolled back since another operation in the same transaction \
+                   failed.";
+    json!({
+        "body": ApiError::bad("PROCESSING_HALTED", message).body(), "httpHeaders": {},
+        "httpStatusCode": 400, "referenceId": part["referenceId"],
+    })
 }
 
 pub(crate) fn batch(
@@ -159,9 +221,15 @@ fn subrequest(
     let target = Target::of(&call)?;
     if matches!(
         target,
-        Target::Composite | Target::Batch | Target::Ingest(_) | Target::QueryJobs(_)
+        Target::Composite
+            | Target::Batch
+            | Target::Graph
+            | Target::Tree(_)
+            | Target::Ingest(_)
+            | Target::QueryJobs(_)
+            | Target::Soap(_)
     ) {
-        let message = "A subrequest can't be a composite itself, nor a bulk job";
+        let message = "A subrequest can be neither a composite itself nor a bulk job";
         return Err(ApiError::bad("INVALID_INPUT", message));
     }
     route::answer(org, &call, &target, began, now_ms)

@@ -104,7 +104,8 @@ async fn execute(shared: &Arc<Shared>, call: &Call, admitted: Admitted) -> (Answ
         let mut org = shared.org();
         let now_ms = shared.clock.now_ms();
         let mut once = |began: &Began| {
-            route::answer(&mut org, call, &target, began, now_ms).unwrap_or_else(Answer::from)
+            route::answer(&mut org, call, &target, began, now_ms)
+                .unwrap_or_else(|error| call.refusal(error))
         };
         let first = once(&began);
         let answer = if twice {
@@ -129,12 +130,12 @@ fn admit(shared: &Arc<Shared>, call: &Call) -> Result<Admitted, (Answer, Fate)> 
     let mut org = shared.org();
     let refused = |org: &mut Org, error: ApiError| {
         let usage = org.limit_info(now_ms);
-        let answer = Answer::from(error).with("sforce-limit-info", usage);
+        let answer = call.refusal(error).with("sforce-limit-info", usage);
         (answer.dated(now_ms), Fate::Delivered)
     };
     if let Err(error) = check_session(&mut org, call, now_ms) {
         org.meter.refusal("session");
-        return Err((Answer::from(error).dated(now_ms), Fate::Delivered));
+        return Err((call.refusal(error).dated(now_ms), Fate::Delivered));
     }
     let target = Target::of(call);
     let cost = target
@@ -155,7 +156,7 @@ fn admit(shared: &Arc<Shared>, call: &Call) -> Result<Admitted, (Answer, Fate)> 
     org.meter.call(kind);
     let early = match target {
         Err(error) => Err(refused(&mut org, error)),
-        Ok(target) => match misfortune(&mut org, now_ms) {
+        Ok(target) => match misfortune(&mut org, call, now_ms) {
             Some(fated) => Err(fated),
             None => Ok(target),
         },
@@ -236,12 +237,12 @@ fn count(org: &mut Org, now_ms: u64, cost: u64) -> Result<u64, ApiError> {
 }
 
 /// Faults that keep the call from being executed at all.
-fn misfortune(org: &mut Org, now_ms: u64) -> Option<(Answer, Fate)> {
+fn misfortune(org: &mut Org, call: &Call, now_ms: u64) -> Option<(Answer, Fate)> {
     if org.faults.strikes(Fault::Reset) {
         return Some((Answer::empty(200), Fate::Reset));
     }
     if org.faults.strikes(Fault::Refuse) {
-        let answer = Answer::from(ApiError::new(
+        let answer = call.refusal(ApiError::new(
             503,
             "SERVER_UNAVAILABLE",
             "Server Unavailable",

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::org::Org;
+use super::soap::Element;
 
 /// What the token endpoint needs to know of a request.
 pub(crate) struct Asking<'a> {
@@ -110,13 +111,19 @@ pub(crate) fn revoke(org: &mut Org, form: &HashMap<String, String>) -> Answer {
     Answer::json(400, body)
 }
 
-/// `login()` of the partner and enterprise WSDLs; every other SOAP call is absent.
-pub(crate) fn soap(org: &mut Org, path: &str, body: &str, base_url: &str, now_ms: u64) -> Answer {
+/// `login()` of the partner and enterprise WSDLs.
+pub(crate) fn soap(
+    org: &mut Org,
+    path: &str,
+    asked: &Element,
+    base_url: &str,
+    now_ms: u64,
+) -> Answer {
     org.meter.call("soap-login");
     let known = &org.options.credentials;
     let password = format!("{}{}", known.password, known.security_token);
-    let given = (element(body, "username"), element(body, "password"));
-    let right = given == (Some(known.username.clone()), Some(password));
+    let right = asked.text("username") == Some(&known.username)
+        && asked.text("password") == Some(&password);
     if !right || org.sessions.revoked {
         org.meter.refusal("soap-login");
         return soap_fault(
@@ -153,32 +160,6 @@ fn soap_fault(code: &str, message: &str) -> Answer {
          </soapenv:Fault></soapenv:Body></soapenv:Envelope>"
     );
     Answer::text(500, "text/xml; charset=UTF-8", text)
-}
-
-/// The text of the first element of this name, whatever its prefix.
-fn element(xml: &str, name: &str) -> Option<String> {
-    let mut rest = xml;
-    loop {
-        let open = rest.find('<')?;
-        let close = open + rest[open..].find('>')?;
-        let tag = &rest[open + 1..close];
-        rest = &rest[close + 1..];
-        let bare = tag.split_whitespace().next().unwrap_or_default();
-        let local = bare.split_once(':').map_or(bare, |(_, local)| local);
-        if local == name {
-            let end = rest.find('<')?;
-            return Some(unescaped(&rest[..end]));
-        }
-    }
-}
-
-fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&#x27;", "'")
-        .replace("&apos;", "'")
-        .replace("&amp;", "&")
 }
 
 /// Client id and secret of a Basic header.

@@ -1,9 +1,9 @@
-//! A Salesforce org: REST and a SOAP login on loopback, no customer and no network needed.
+//! A Salesforce org: REST and SOAP on loopback, no customer and no network needed.
 //!
 //! A request enters at [`serve`], which sorts logins and administration from data calls. A data call passes the
 //! `gate` (session, limits, what will go wrong with it), `route` finds its resource, and one of `rows`,
-//! `collections`, `composite`, `query`, `feeds`, `bulk` and `describe` answers it. Writes go through a `transaction`,
-//! whose `rules` check them; what it commits goes to the `journal`.
+//! `collections`, `composite`, `graph`, `tree`, `query`, `feeds`, `bulk`, `soap` and `describe` answers it. Writes go
+//! through a `transaction`, whose `rules` check them; what it commits goes to the `journal`.
 //!
 //! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
 //! (what a value is); `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
@@ -26,6 +26,7 @@ mod describe;
 mod faults;
 mod feeds;
 mod gate;
+mod graph;
 mod handle;
 mod id;
 mod journal;
@@ -42,10 +43,12 @@ mod rules;
 mod schema;
 mod serve;
 mod sessions;
+mod soap;
 mod soql;
 mod standard;
 mod table;
 mod transaction;
+mod tree;
 mod worker;
 
 pub use crate::clock::ClockMode;

@@ -45,6 +45,11 @@ pub(crate) fn whole_seconds(ms: u64) -> i64 {
     i64::try_from(ms / 1000 * 1000).unwrap_or(i64::MAX)
 }
 
+/// The day of a time, in UTC.
+pub(crate) fn day(ms: i64) -> Date {
+    jiff::tz::TimeZone::UTC.to_datetime(timestamp(ms)).date()
+}
+
 fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::faults::Fault;
 use super::org::Org;
 use super::transaction::Began;
-use super::{collections, composite, describe, feeds, query, rows};
+use super::{collections, composite, describe, feeds, graph, query, rows, soap, tree};
 
 /// The oldest version still served, and the newest.
 const VERSIONS: std::ops::RangeInclusive<u32> = 31..=66;
@@ -23,20 +23,29 @@ pub(crate) enum Target {
     Create(String),
     Row(String, String),
     External(String, String, String),
-    Query { deleted_too: bool },
+    Query {
+        deleted_too: bool,
+    },
     Page(String),
     Collections,
     CollectionsOf(String),
     CollectionsUpsert(String, String),
     Composite,
     Batch,
+    Graph,
+    Tree(String),
     Ingest(Resource),
     QueryJobs(QueryResource),
+    /// The name under which the meter counts it.
+    Soap(&'static str),
 }
 
 impl Target {
     pub(crate) fn of(call: &Call) -> Result<Self, ApiError> {
         check_version(&call.version)?;
+        if let Some(envelope) = &call.soap {
+            return Ok(Self::Soap(soap::kind(&envelope.operation.name)));
+        }
         let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
         let owned = str::to_owned;
         Ok(match segments.as_slice() {
@@ -57,6 +66,8 @@ impl Target {
             ["query" | "queryAll", locator] => Self::Page(owned(locator)),
             ["composite"] => Self::Composite,
             ["composite", "batch"] => Self::Batch,
+            ["composite", "graph"] => Self::Graph,
+            ["composite", "tree", object] => Self::Tree(owned(object)),
             ["composite", "sobjects"] => Self::Collections,
             ["composite", "sobjects", object] => Self::CollectionsOf(owned(object)),
             ["composite", "sobjects", object, field] => {
@@ -106,8 +117,11 @@ impl Target {
             (Self::CollectionsUpsert(..), _) => "collections-upsert",
             (Self::Composite, _) => "composite",
             (Self::Batch, _) => "batch",
+            (Self::Graph, _) => "graph",
+            (Self::Tree(_), _) => "tree",
             (Self::Ingest(resource), method) => resource.step(method).0,
             (Self::QueryJobs(resource), method) => resource.step(method).0,
+            (Self::Soap(kind), _) => kind,
         }
     }
 
@@ -121,6 +135,11 @@ impl Target {
             Self::Collections | Self::CollectionsOf(_) | Self::CollectionsUpsert(..)
         )
     }
+}
+
+/// Whether there is this version of the API, as in `60.0`.
+pub(crate) fn serves(version: &str) -> bool {
+    check_version(&format!("v{version}")).is_ok()
 }
 
 fn check_version(version: &str) -> Result<(), ApiError> {
@@ -156,7 +175,12 @@ pub(crate) fn versions() -> Answer {
 /// Whether the call may change records: only such calls are stamped, delayed and repeated.
 pub(crate) fn writes(target: &Target, method: &str) -> bool {
     match target {
-        Target::Composite | Target::Batch | Target::Create(_) => true,
+        Target::Composite
+        | Target::Batch
+        | Target::Graph
+        | Target::Tree(_)
+        | Target::Soap(_)
+        | Target::Create(_) => true,
         Target::Row(..) | Target::External(..) => method != "GET" && method != "HEAD",
         Target::Collections => method != "GET",
         Target::CollectionsUpsert(..) => true,
@@ -202,7 +226,13 @@ pub(crate) fn answer(
         }
         Target::Composite => composite::composite(org, call, began, now_ms),
         Target::Batch => composite::batch(org, call, began, now_ms),
+        Target::Graph => graph::graph(org, call, began, now_ms),
+        Target::Tree(object) => tree::tree(org, call, began, object),
         Target::Ingest(resource) => bulk::ingest(org, call, resource, began, now_ms),
         Target::QueryJobs(resource) => bulk::query(org, call, resource, now_ms),
+        Target::Soap(_) => match &call.soap {
+            Some(envelope) => soap::answer(org, envelope, began, now_ms),
+            None => Err(ApiError::missing()),
+        },
     }
 }

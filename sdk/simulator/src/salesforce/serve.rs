@@ -14,6 +14,7 @@ use super::call::Call;
 use super::gate::{self, Fate, Shared};
 use super::login::{self, Asking};
 use super::route;
+use super::soap::{self, Envelope};
 use crate::wire::Scissors;
 
 const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
@@ -58,26 +59,56 @@ async fn answer(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fat
     if path.starts_with("/services/data/") {
         return data(shared, head, body).await;
     }
+    if path.starts_with("/services/Soap/") && head.method == "POST" {
+        return soap_call(shared, head, &body).await;
+    }
     (besides(shared, head, &body), Fate::Delivered)
+}
+
+/// A login needs no session and counts as no call; everything else does.
+async fn soap_call(shared: &Arc<Shared>, head: &Parts, body: &[u8]) -> (Answer, Fate) {
+    let path = head.uri.path();
+    let mut steps = path.trim_start_matches("/services/Soap/").split('/');
+    let (wsdl, version) = (
+        steps.next().unwrap_or_default(),
+        steps.next().unwrap_or_default(),
+    );
+    let Some(envelope) = Envelope::read(&String::from_utf8_lossy(body)) else {
+        let message = "The request is no SOAP envelope with an operation in its body";
+        return (soap::fault(500, "soapenv:Client", message), Fate::Delivered);
+    };
+    if envelope.operation.name == "login" {
+        let now_ms = shared.clock.now_ms();
+        let asked = &envelope.operation;
+        let answer = login::soap(&mut shared.org(), path, asked, &shared.base_url, now_ms);
+        return (answer.dated(now_ms), Fate::Delivered);
+    }
+    if wsdl != "u" || !route::serves(version) {
+        let message = "UNSUPPORTED_API_VERSION: Invalid Api version specified on URL";
+        let fault = soap::fault(500, "sf:UNSUPPORTED_API_VERSION", message);
+        return (fault, Fate::Delivered);
+    }
+    let call = Call::soap(version, headers(head), envelope);
+    gate::answer(Arc::clone(shared), call).await
+}
+
+fn headers(head: &Parts) -> Vec<(String, String)> {
+    let headers = head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    headers.collect()
 }
 
 async fn data(shared: &Arc<Shared>, head: &Parts, body: Bytes) -> (Answer, Fate) {
     if let Err(error) = check_size(head) {
         return (error.into(), Fate::Delivered);
     }
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.as_str().to_owned(), value)
-        })
-        .collect();
     let target = head
         .uri
         .path_and_query()
         .map_or_else(|| head.uri.path(), |target| target.as_str());
-    match Call::new(head.method.as_str(), target, headers, body) {
+    match Call::new(head.method.as_str(), target, headers(head), body) {
         Ok(call) => gate::answer(Arc::clone(shared), call).await,
         Err(error) => (error.into(), Fate::Delivered),
     }
@@ -110,12 +141,6 @@ fn besides(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
             login::token(&mut org, &asking, now_ms)
         }
         ("POST", "/services/oauth2/revoke") => login::revoke(&mut org, &form()),
-        ("POST", path)
-            if path.starts_with("/services/Soap/u/") || path.starts_with("/services/Soap/c/") =>
-        {
-            let text = String::from_utf8_lossy(body);
-            login::soap(&mut org, path, &text, &shared.base_url, now_ms)
-        }
         _ => Answer::text(
             404,
             "text/html; charset=UTF-8",

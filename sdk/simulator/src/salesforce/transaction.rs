@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use super::answer::{ApiError, Refusal, RowError};
@@ -27,7 +28,7 @@ pub(crate) struct Began {
 }
 
 pub(crate) struct Transaction<'a> {
-    pub(super) org: &'a mut Org,
+    pub(crate) org: &'a mut Org,
     pub(super) began: &'a Began,
     stamp_ms: i64,
     undo: Vec<(usize, Id, Option<Row>)>,
@@ -193,39 +194,96 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Out of the recycle bin again.
+    /// Out of the recycle bin again, and with it what went there along with it.
     pub(crate) fn undelete(&mut self, table: usize, id: Id) -> Result<(), Refusal> {
-        let mut row = match self.org.tables[table].rows.get(&id) {
-            Some(row) if !row.live() => row.clone(),
-            _ => return Err(undelete_failed().into()),
+        let (mut row, deleted_ms) = match self.org.tables[table].rows.get(&id) {
+            Some(row) => (row.clone(), row.deleted_ms.ok_or_else(undelete_failed)?),
+            None => return Err(undelete_failed().into()),
         };
         self.touch(&mut row);
         row.deleted_ms = None;
         row.master = None;
         self.check(table, Some(id), &row)?;
         self.put("undelete", table, id, row);
+        for (child_table, cell, cascades) in self.links_to(table) {
+            if !cascades {
+                continue;
+            }
+            let children = &self.org.tables[child_table];
+            let stamped = (deleted_ms, Id::LEAST)..(deleted_ms + 1, Id::LEAST);
+            let along: Vec<Id> = children
+                .by_stamp
+                .range(stamped)
+                .map(|(_, child)| *child)
+                .filter(|child| {
+                    let row = &children.rows[child];
+                    row.deleted_ms == Some(deleted_ms) && row.cells[cell] == Cell::Link(id)
+                })
+                .collect();
+            for child in along {
+                self.undelete(child_table, child)?;
+            }
+        }
         Ok(())
     }
 
-    /// The losers go to the recycle bin pointing at their master, which takes over their children.
-    pub(crate) fn merge(&mut self, table: usize, master: Id, losers: &[Id]) -> Result<(), Refusal> {
-        self.update(table, master, &Map::new())?;
+    /// The losers go to the recycle bin pointing at their master, which takes over their children; these are told.
+    pub(crate) fn merge(
+        &mut self,
+        table: usize,
+        master: Id,
+        fields: &Map<String, Value>,
+        losers: &[Id],
+    ) -> Result<Vec<Id>, Refusal> {
+        self.update(table, master, fields)?;
+        let mut related = Vec::new();
         for loser in losers {
-            let mut row = self.existing(table, *loser)?.clone();
             for (child_table, cell, _) in self.links_to(table) {
                 let holders = self.org.tables[child_table]
                     .holders(cell, &Cell::Link(*loser))
                     .to_vec();
                 for child in holders {
-                    self.relink(child_table, child, cell, Cell::Link(master))?;
+                    // Nobody is its own parent.
+                    let parent = if child == master {
+                        Cell::Null
+                    } else {
+                        Cell::Link(master)
+                    };
+                    self.relink(child_table, child, cell, parent)?;
+                    related.push(child);
                 }
             }
+            let mut row = self.existing(table, *loser)?.clone();
             self.touch(&mut row);
             row.deleted_ms = Some(row.stamp_ms);
             row.master = Some(master);
             self.put("merge", table, *loser, row);
         }
+        Ok(related)
+    }
+
+    /// Sets what no client may write.
+    pub(crate) fn overwrite(
+        &mut self,
+        table: usize,
+        id: Id,
+        values: Vec<(&str, Cell)>,
+    ) -> Result<(), Refusal> {
+        let mut row = self.existing(table, id)?.clone();
+        for (name, value) in values {
+            if let Some(cell) = self.org.tables[table].object.cell(name) {
+                row.cells[cell] = value;
+            }
+        }
+        self.touch(&mut row);
+        row.modified_ms = row.stamp_ms;
+        self.put("update", table, id, row);
         Ok(())
+    }
+
+    /// The day on which the transaction began.
+    pub(crate) fn today(&self) -> Date {
+        moment::day(self.stamp_ms)
     }
 
     fn relink(&mut self, table: usize, id: Id, cell: usize, to: Cell) -> Result<(), Refusal> {
@@ -253,7 +311,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A live row, or why there is none.
-    pub(super) fn existing(&self, table: usize, id: Id) -> Result<&Row, RowError> {
+    pub(crate) fn existing(&self, table: usize, id: Id) -> Result<&Row, RowError> {
         match self.org.tables[table].rows.get(&id) {
             Some(row) if row.live() => Ok(row),
             Some(_) => Err(RowError::new("ENTITY_IS_DELETED", "entity is deleted")),

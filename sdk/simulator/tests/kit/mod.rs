@@ -96,7 +96,7 @@ impl Site {
 #[derive(Clone)]
 pub(crate) struct Client {
     address: String,
-    token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl Client {
