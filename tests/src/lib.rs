@@ -3,6 +3,7 @@
 pub mod hook;
 pub mod host;
 pub mod native;
+pub mod outsider;
 pub mod things;
 
 /// Where `make` puts what the tests run.

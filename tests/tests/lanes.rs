@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
-use serde_json::Value;
 use tidegate::control::{Answer, Request};
 use tidegate::status::{Status, SyncState, SyncStatus};
 use tidegate_core::alert::Event;
 use tidegate_core::pace::Lane;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
-use tidegate_tests::{built, host::Host, things};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tidegate_tests::{built, host::Host, outsider::Outsider, things};
 
 /// The rule reads a field that no rule of the mapping does.
 const CONFIG: &str = r#"
@@ -159,38 +156,11 @@ async fn a_critical_change_overtakes_a_backfill() -> Result<()> {
     host.stop().await
 }
 
-/// One HTTP exchange; the answer's body.
-async fn exchange(org: &Handle, line: &str, headers: &str, body: &str) -> Result<String> {
-    let address = org.base_url().trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).await?;
-    let length = body.len();
-    let request = format!(
-        "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Ok(body.to_owned())
-}
-
 /// Calls of another application in the same org.
 async fn neighbour(org: &Handle, calls: u64) -> Result<()> {
-    let Credentials {
-        client_id,
-        client_secret,
-        ..
-    } = Credentials::default();
-    let login = format!(
-        "grant_type=client_credentials&client_id={client_id}&client_secret={client_secret}"
-    );
-    let token = exchange(org, "POST /services/oauth2/token", "", &login).await?;
-    let token: Value = serde_json::from_str(&token)?;
-    let token = token["access_token"].as_str().context("a token")?;
+    let outsider = Outsider::login(org).await?;
     for _ in 0..calls {
-        let bearer = format!("authorization: Bearer {token}\r\n");
-        exchange(org, "GET /services/data/v60.0/limits", &bearer, "").await?;
+        outsider.call("GET", "/limits", None).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::job::{Job, JobId, JobRow};
 use crate::record::{DeadLetter, Entry, IdRef, Link, LinkId, Sent};
 use crate::sync::Side;
 
@@ -43,6 +44,9 @@ pub enum Room {
     Entry = b'q',
     Dead = b'd',
     Intent = b't',
+    Job = b'j',
+    /// Which job a link's row travels in.
+    JobRow = b'r',
 }
 
 /// All keys of one room and sync begin so.
@@ -64,6 +68,18 @@ pub fn link_key(room: Room, sync: SyncId, link: LinkId) -> Vec<u8> {
 pub fn key_link(key: &[u8]) -> Option<LinkId> {
     let bytes = key.get(3..11)?;
     Some(LinkId(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// Jobs sort in the order in which they were made.
+pub fn job_key(sync: SyncId, job: JobId) -> Vec<u8> {
+    let mut key = prefix(Room::Job, sync);
+    key.extend_from_slice(&job.0.to_be_bytes());
+    key
+}
+
+/// The job in a key of [`job_key`].
+pub fn key_job(key: &[u8]) -> Option<JobId> {
+    key_link(key).map(|LinkId(number)| JobId(number))
 }
 
 /// Remote ids longer than this are kept by their hash, since keys are bounded.
@@ -226,5 +242,25 @@ impl<'a> Ledger<'a> {
 
     pub fn remove_intent(&mut self, link: LinkId) {
         self.remove(link_key(Room::Intent, self.sync, link));
+    }
+
+    pub fn put_job(&mut self, id: JobId, job: &Job) {
+        self.put(job_key(self.sync, id), job);
+    }
+
+    pub fn remove_job(&mut self, id: JobId) {
+        self.remove(job_key(self.sync, id));
+    }
+
+    pub fn job_row(&self, link: LinkId) -> Result<Option<JobRow>, LedgerError> {
+        self.get("job row", &link_key(Room::JobRow, self.sync, link))
+    }
+
+    pub fn put_job_row(&mut self, link: LinkId, row: &JobRow) {
+        self.put(link_key(Room::JobRow, self.sync, link), row);
+    }
+
+    pub fn remove_job_row(&mut self, link: LinkId) {
+        self.remove(link_key(Room::JobRow, self.sync, link));
     }
 }

@@ -22,8 +22,10 @@
 //! - [`hold`]: what people hold back
 //! - [`alert`]: what they are told unasked
 //! - [`merge`]: what a waiting record calls for
+//! - [`reference`]: fields that name other records, and what waits for a parent
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
+//! - [`job`]: pushes that a vendor works on, until every row of them is settled
 //! - [`verdict`]: from what happened to what is done about it
 //! - [`settle`]: from what became of a record to what is remembered
 
@@ -32,6 +34,7 @@ pub mod batch;
 pub mod brake;
 pub mod capture;
 pub mod hold;
+pub mod job;
 pub mod lanes;
 pub mod ledger;
 pub mod manifest;
@@ -42,6 +45,7 @@ pub mod plan;
 pub mod plugin;
 pub mod queue;
 pub mod record;
+pub mod reference;
 pub mod rounds;
 pub mod settle;
 pub mod sync;

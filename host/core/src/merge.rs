@@ -415,7 +415,8 @@ fn break_loop(model: &Model, link: &Link, decision: Decision, now_us: i64) -> De
     let Some(bounce) = &link.bounce else {
         return decision;
     };
-    if bounce.count < BOUNCES_MAX || !answers(model, link, write, now_us) {
+    let wrote: Vec<FieldId> = write.values.iter().map(|(field, _)| *field).collect();
+    if bounce.count < BOUNCES_MAX || !answers(model, link, write.target, &wrote, now_us) {
         return decision;
     }
     Decision::Dead(Reason {
@@ -428,14 +429,14 @@ fn break_loop(model: &Model, link: &Link, decision: Decision, now_us: i64) -> De
 }
 
 /// Whether a write answers the last one: the other direction, fed by the fields that it wrote, soon after.
-pub fn answers(model: &Model, link: &Link, write: &Write, now_us: i64) -> bool {
+pub fn answers(model: &Model, link: &Link, target: Side, wrote: &[FieldId], now_us: i64) -> bool {
     link.bounce.as_deref().is_some_and(|bounce| {
-        bounce.target == write.target.other()
+        bounce.target == target.other()
             && now_us.div_euclid(1_000_000) - bounce.at_s < BOUNCE_WINDOW_S
             && bounce.fields.iter().any(|field| {
                 model
                     .fed_by(bounce.target, *field)
-                    .any(|fed| write.values.iter().any(|(written, _)| *written == fed))
+                    .any(|fed| wrote.contains(&fed))
             })
     })
 }

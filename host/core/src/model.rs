@@ -65,6 +65,8 @@ struct SideFields {
 pub struct Model {
     pub spec: SyncSpec,
     pub rules: Vec<FieldRule>,
+    /// Fields that name other records, in the order of the spec.
+    pub references: Vec<Sides<FieldId>>,
     fields: Sides<SideFields>,
 }
 
@@ -115,6 +117,7 @@ impl Model {
             Some(id)
         };
         let mut numbered = Vec::with_capacity(rules.len());
+        let mut references = Vec::with_capacity(spec.references.len());
         for rule in rules {
             let source = match rule.direction {
                 crate::plugin::Direction::LeftToRight => Side::Left,
@@ -135,6 +138,26 @@ impl Model {
                 inputs,
                 outputs,
             });
+        }
+        // Carried by the host, but otherwise fields like those of a rule.
+        for reference in &spec.references {
+            let left = number(Side::Left, &reference.left);
+            let right = number(Side::Right, &reference.right);
+            let (Some(left), Some(right)) = (left, right) else {
+                continue;
+            };
+            references.push(Sides { left, right });
+            for source in Side::BOTH {
+                let (input, output) = match source {
+                    Side::Left => (left, right),
+                    Side::Right => (right, left),
+                };
+                numbered.push(FieldRule {
+                    source,
+                    inputs: vec![input],
+                    outputs: vec![output],
+                });
+            }
         }
         for test in spec.lanes.iter().filter_map(|rule| rule.test.as_ref()) {
             let has = |side: Side| schemas[side].iter().any(|field| field.name == test.field);
@@ -161,6 +184,7 @@ impl Model {
         Ok(Self {
             spec,
             rules: numbered,
+            references,
             fields,
         })
     }

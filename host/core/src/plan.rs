@@ -6,6 +6,7 @@ use crate::batch::{Column, Packed, Values};
 use crate::manifest::{Method, MethodKind};
 use crate::merge::Write;
 use crate::model::Model;
+use crate::pace::{Lane, Level};
 use crate::plugin::{Group, OperationKind, Operations};
 use crate::record::{FieldId, LinkId, Reason, Token};
 use crate::sync::Side;
@@ -26,6 +27,46 @@ pub struct Plan {
     pub refused: Vec<(LinkId, Write, Reason)>,
 }
 
+/// Methods that a lane's rows may take. A job's outcomes come late, and one row of it waits for all: so it is for what
+/// can wait, and for more when the allowance runs out.
+pub fn usable(methods: &[Method], lane: Lane, level: impl FnOnce() -> Level) -> Vec<&Method> {
+    let offers = methods.iter().any(|method| method.kind == MethodKind::Job);
+    let jobs = match lane {
+        Lane::Critical => false,
+        Lane::Normal => offers && level() >= Level::Stretch,
+        Lane::Backfill => offers,
+    };
+    methods
+        .iter()
+        .filter(|method| jobs || method.kind == MethodKind::Interactive)
+        .collect()
+}
+
+/// Rows worth taking for one round, of so many that are ready: a full job where that is cheapest, else two full uses
+/// of the widest other method.
+pub fn round_rows(usable: &[&Method], ready: usize) -> usize {
+    let job = widest(usable, MethodKind::Job).map(|most| most.min(ready));
+    let job = job.filter(|rows| {
+        cheapest(usable, *rows).is_some_and(|method| method.kind == MethodKind::Job)
+    });
+    job.unwrap_or_else(|| two_uses(usable))
+}
+
+/// Rows of a round that more would not make cheaper.
+pub fn full_round(usable: &[&Method]) -> usize {
+    let job = widest(usable, MethodKind::Job).unwrap_or_default();
+    job.max(two_uses(usable))
+}
+
+fn two_uses(usable: &[&Method]) -> usize {
+    2 * widest(usable, MethodKind::Interactive).unwrap_or(1)
+}
+
+fn widest(usable: &[&Method], kind: MethodKind) -> Option<usize> {
+    let methods = usable.iter().filter(|method| method.kind == kind);
+    methods.map(|method| method.rows_max as usize).max()
+}
+
 /// Writes of one sync to one side.
 pub fn plan(
     model: &Model,
@@ -42,6 +83,7 @@ pub fn plan(
             .push((link, write));
     }
     for (operation, mut rows) in kinds {
+        beside_siblings(model, target, &mut rows);
         let offered: Vec<&Method> = methods
             .iter()
             .copied()
@@ -52,7 +94,7 @@ pub fn plan(
                 refuse_all(model, target, operation, &mut rows, &mut plan);
                 break;
             };
-            let taken = take(method, &mut rows);
+            let taken = take(model, target, method, &mut rows);
             if taken.is_empty() {
                 let (link, write) = rows.remove(0);
                 let reason = too_large(model, target, method);
@@ -67,6 +109,23 @@ pub fn plan(
         }
     }
     plan
+}
+
+/// Children of one parent travel together: vendors lock the parent while they write a child, so two batches with
+/// children of one would get in each other's way.
+fn beside_siblings(model: &Model, target: Side, rows: &mut [(LinkId, Write)]) {
+    if let Some(reference) = model.references.first() {
+        let field = reference[target];
+        rows.sort_by_cached_key(|(_, write)| parent(write, field).map(str::to_owned));
+    }
+}
+
+fn parent(write: &Write, field: FieldId) -> Option<&str> {
+    let value = write.values.iter().find(|(known, _)| *known == field);
+    match value {
+        Some((_, Value::Text(id))) => Some(id),
+        _ => None,
+    }
 }
 
 /// Fewest calls for so many rows; among equals the one that answers at once, then the smaller one.
@@ -86,7 +145,12 @@ fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
 }
 
 /// As many of the first rows as the method holds.
-fn take(method: &Method, rows: &mut Vec<(LinkId, Write)>) -> Vec<(LinkId, Write)> {
+fn take(
+    model: &Model,
+    target: Side,
+    method: &Method,
+    rows: &mut Vec<(LinkId, Write)>,
+) -> Vec<(LinkId, Write)> {
     let mut bytes = 0;
     let fitting = rows
         .iter()
@@ -96,7 +160,26 @@ fn take(method: &Method, rows: &mut Vec<(LinkId, Write)>) -> Vec<(LinkId, Write)
             bytes <= method.bytes_max
         })
         .count();
-    rows.drain(..fitting).collect()
+    rows.drain(..before_siblings(model, target, rows, fitting))
+        .collect()
+}
+
+/// Where to cut so that no parent's children are parted, unless they fill most of the batch.
+fn before_siblings(model: &Model, target: Side, rows: &[(LinkId, Write)], fitting: usize) -> usize {
+    let Some(reference) = model.references.first() else {
+        return fitting;
+    };
+    let parent = |row: usize| parent(&rows[row].1, reference[target]);
+    if fitting == rows.len() || fitting == 0 || parent(fitting).is_none() {
+        return fitting;
+    }
+    let cut = (0..fitting)
+        .rev()
+        .find(|row| parent(*row) != parent(fitting));
+    match cut.map(|row| row + 1) {
+        Some(cut) if cut > fitting / 2 => cut,
+        _ => fitting,
+    }
 }
 
 /// A row with its field names and quotes, as a text format would carry it, with room for escapes.

@@ -115,6 +115,17 @@ impl Queue {
         }
     }
 
+    /// A record that a job carries since before this queue was built.
+    pub fn resume(&mut self, link: LinkId) {
+        if self
+            .slots
+            .insert(link, Slot::InFlight { again: false })
+            .is_none()
+        {
+            self.in_flight += 1;
+        }
+    }
+
     /// Nothing waits for the record any more.
     pub fn cancel(&mut self, link: LinkId) {
         if !self.is_in_flight(link) {

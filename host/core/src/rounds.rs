@@ -8,8 +8,10 @@ use crate::pace::Lane;
 
 /// Rounds of one direction that may run when one more starts, by its lane.
 const ROUNDS_MAX: [usize; 3] = [6, 5, 4];
-/// How long a change waits for company where calls cost, by lane.
-const HOLD_MS: [u64; 3] = [0, 50, 500];
+/// How long a change waits for company where calls cost, when its sync does not say.
+pub const LINGER_MS: u64 = 50;
+/// The same in the backfill lane, at least.
+const BACKFILL_LINGER_MS: u64 = 2_000;
 
 /// What waits in the most urgent lane of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,18 @@ pub struct Ready {
     pub rows: usize,
     /// When the first of them became ready.
     pub since_ms: u64,
+    /// How long a change of the normal lane may wait for company.
+    pub linger_ms: u64,
+}
+
+impl Ready {
+    fn linger_ms(&self) -> u64 {
+        match self.lane {
+            Lane::Critical => 0,
+            Lane::Normal => self.linger_ms,
+            Lane::Backfill => self.linger_ms.max(BACKFILL_LINGER_MS),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +48,9 @@ pub fn start(ready: &Ready, running: usize, full: Option<usize>, now_ms: u64) ->
     if running >= ROUNDS_MAX[ready.lane as usize] {
         return Start::AfterOther;
     }
-    let hold_ms = ready.since_ms + HOLD_MS[ready.lane as usize];
+    let until_ms = ready.since_ms + ready.linger_ms();
     match full {
-        Some(full) if ready.rows < full && hold_ms > now_ms => Start::At(hold_ms),
+        Some(full) if ready.rows < full && until_ms > now_ms => Start::At(until_ms),
         _ => Start::Now,
     }
 }
@@ -51,6 +65,7 @@ mod tests {
             lane,
             rows,
             since_ms: 1_000,
+            linger_ms: LINGER_MS,
         };
         let costs = Some(200);
         let cases = [
@@ -62,7 +77,7 @@ mod tests {
                 0,
                 costs,
                 1_000,
-                Start::At(1_500),
+                Start::At(3_000),
             ),
             (ready(Lane::Backfill, 200), 0, costs, 1_000, Start::Now),
             (ready(Lane::Backfill, 1), 0, None, 1_000, Start::Now),

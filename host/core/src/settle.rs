@@ -2,6 +2,7 @@
 //! (invariants 3 and 4).
 
 use crate::capture::Numbers;
+use crate::job::JobRow;
 use crate::ledger::{Ledger, LedgerError};
 use crate::merge::{Write, answers};
 use crate::model::Model;
@@ -23,7 +24,22 @@ pub enum Left {
     Dead,
 }
 
-/// A write is known to have happened. `after` is the record as the target holds it, where its answer says so.
+/// A write that is known to have happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    pub sent: &'a Sent,
+    /// What was written, where it is still known.
+    pub values: Option<&'a [(FieldId, Value)]>,
+    /// The write was to make the record.
+    pub create: bool,
+    /// Of the entry, when the write was decided on.
+    pub generation: u32,
+    pub outcome: &'a crate::plugin::Written,
+    /// The record as the target holds it, where its answer says so.
+    pub after: Option<&'a [(FieldId, Value)]>,
+}
+
+/// A write that was answered at once.
 pub fn written(
     ledger: &mut Ledger<'_>,
     model: &Model,
@@ -33,52 +49,103 @@ pub fn written(
     after: Option<&[(FieldId, Value)]>,
     now_us: i64,
 ) -> Result<Left, LedgerError> {
+    let delivery = Delivery {
+        sent: &write.sent,
+        values: Some(&write.values),
+        create: write.id.is_none(),
+        generation: write.generation,
+        outcome,
+        after,
+    };
+    delivered(ledger, model, id, &delivery, now_us)
+}
+
+/// What a job has written, of which only the intent is known any more.
+pub fn job_written(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    row: JobRow,
+    outcome: &crate::plugin::Written,
+    after: Option<&[(FieldId, Value)]>,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
+    let Some(sent) = ledger.intent(id)? else {
+        return Ok(Left::Nothing);
+    };
+    let delivery = Delivery {
+        sent: &sent,
+        values: None,
+        create: row.create,
+        generation: row.generation,
+        outcome,
+        after,
+    };
+    delivered(ledger, model, id, &delivery, now_us)
+}
+
+pub fn delivered(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    delivery: &Delivery<'_>,
+    now_us: i64,
+) -> Result<Left, LedgerError> {
     ledger.remove_intent(id);
     let Some(mut link) = ledger.link(id)? else {
         return Ok(Left::Nothing);
     };
-    let target = write.target;
+    let Delivery {
+        sent,
+        outcome,
+        after,
+        ..
+    } = *delivery;
+    let target = sent.target;
     let source = target.other();
-    if write.sent.delete {
+    if sent.delete {
         return deleted(ledger, id, &link, now_us);
     }
-    count_bounce(model, &mut link, write, now_us);
+    count_bounce(model, &mut link, delivery, now_us);
     adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
-    agree_on(&mut link, &write.sent);
+    agree_on(&mut link, sent);
     link.shadow[target].version = outcome.version.as_str().into();
     ledger.put_link(id, &link);
     let Some(mut entry) = ledger.entry(id)? else {
         return Ok(Left::Nothing);
     };
     entry.attempts = 0;
-    if matches!(entry.pending[target], Some(Pending::Gone { .. })) && write.id.is_none() {
+    if matches!(entry.pending[target], Some(Pending::Gone { .. })) && delivery.create {
         // Born again: the delete that the change won over is done with.
         entry.pending[target] = None;
     }
-    overwrite(&mut entry, write);
-    if entry.generation == write.generation && covers(&link, model, &entry, source) {
+    overwrite(&mut entry, delivery);
+    if entry.generation == delivery.generation && covers(&link, model, &entry, source) {
         entry.pending[source] = None;
     }
     if after.is_some_and(|after| !fits(after)) {
         entry.unread[target] = true;
     } else if entry.pending[target].is_none() {
         entry.pending[target] =
-            after.and_then(|after| normalised(model, &link, write, outcome, after, now_us));
+            after.and_then(|after| normalised(model, &link, sent, outcome, after, now_us));
     }
     keep(ledger, id, &entry)
 }
 
 /// A change of the target's own that waits was seen before this write: the fields written are ours now.
 /// A suspect one may have been seen after it, and is read again anyway.
-fn overwrite(entry: &mut Entry, write: &Write) {
+fn overwrite(entry: &mut Entry, delivery: &Delivery<'_>) {
     if let Some(Pending::Row {
-        values,
-        suspect: false,
-        ..
-    }) = &mut entry.pending[write.target]
+        values, suspect, ..
+    }) = &mut entry.pending[delivery.sent.target]
+        && !*suspect
     {
+        let Some(wrote) = delivery.values else {
+            *suspect = true;
+            return;
+        };
         for (field, value) in values {
-            if let Some((_, written)) = write.values.iter().find(|(written, _)| written == field) {
+            if let Some((_, written)) = wrote.iter().find(|(written, _)| written == field) {
                 value.clone_from(written);
             }
         }
@@ -90,24 +157,18 @@ fn overwrite(entry: &mut Entry, write: &Write) {
 fn normalised(
     model: &Model,
     link: &Link,
-    write: &Write,
+    sent: &Sent,
     outcome: &crate::plugin::Written,
     after: &[(FieldId, Value)],
     now_us: i64,
 ) -> Option<Pending> {
-    let wrote = |field: FieldId| {
-        write
-            .sent
-            .written
-            .iter()
-            .any(|(written, _)| *written == field)
-    };
+    let wrote = |field: FieldId| sent.written.iter().any(|(written, _)| *written == field);
     let values: Vec<(FieldId, Value)> = after
         .iter()
         .filter(|(field, _)| wrote(*field))
         .cloned()
         .collect();
-    if crate::merge::is_echo(model, write.target, link, &values) {
+    if crate::merge::is_echo(model, sent.target, link, &values) {
         return None;
     }
     Some(Pending::Row {
@@ -212,14 +273,21 @@ fn take_over(
     Ok(())
 }
 
-fn count_bounce(model: &Model, link: &mut Link, write: &Write, now_us: i64) {
+fn count_bounce(model: &Model, link: &mut Link, delivery: &Delivery<'_>, now_us: i64) {
+    let sent = delivery.sent;
+    let fields: Vec<FieldId> = match delivery.values {
+        Some(values) => values.iter().map(|(field, _)| *field).collect(),
+        None => sent.written.iter().map(|(field, _)| *field).collect(),
+    };
     let count = match &link.bounce {
-        Some(bounce) if answers(model, link, write, now_us) => bounce.count.saturating_add(1),
+        Some(bounce) if answers(model, link, sent.target, &fields, now_us) => {
+            bounce.count.saturating_add(1)
+        }
         _ => 0,
     };
     link.bounce = Some(Box::new(Bounce {
-        target: write.target,
-        fields: write.values.iter().map(|(field, _)| *field).collect(),
+        target: sent.target,
+        fields,
         count,
         at_s: now_us.div_euclid(1_000_000),
     }));

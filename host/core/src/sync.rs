@@ -113,6 +113,16 @@ pub enum Initial {
     None,
 }
 
+/// A field on each side that names a record of another sync, or of the same one. Each side holds the id of its own
+/// record of that pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceSpec {
+    pub left: Arc<str>,
+    pub right: Arc<str>,
+    /// The sync whose records are meant; absent where the two systems' own descriptions tell.
+    pub parent: Option<Arc<str>>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncSpec {
     pub name: Arc<str>,
@@ -123,9 +133,12 @@ pub struct SyncSpec {
     pub lanes: Vec<LaneRule>,
     /// What it gets beside others of its lane: 2 is twice as much as 1.
     pub weight: u32,
+    /// How long a change of the normal lane may wait for company, where calls cost: a full call costs no more.
+    pub linger_ms: u64,
     pub conflict: ConflictPolicy,
     /// By left or right field name, where it differs from `conflict`.
     pub field_conflicts: BTreeMap<String, ConflictPolicy>,
+    pub references: Vec<ReferenceSpec>,
     pub brake: DeleteBrake,
     pub initial: Initial,
     /// Changes that may wait; a full queue stops the capture until there is room.

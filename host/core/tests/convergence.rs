@@ -13,13 +13,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::batch::DataType;
 use tidegate_core::capture::{Observation, Standing, capture};
+use tidegate_core::job::{Job, JobId, JobRow};
 use tidegate_core::ledger::{
     Ledger, LedgerError, Room, decode, encode, key_link, link_key, prefix,
 };
 use tidegate_core::merge::{Decision, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{ChangeKind, Direction, Field, Rule, Written};
+use tidegate_core::plugin::{self, ChangeKind, Direction, Field, Rule, Written};
 use tidegate_core::queue::Queue;
 use tidegate_core::record::{Entry, FieldId, LinkId, Pending, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
@@ -81,6 +82,14 @@ enum Work {
     Executed(LinkId, Write, Written),
 }
 
+/// A write that the vendor does in its own time. It outlives the host.
+struct VendorJob {
+    link: LinkId,
+    write: Write,
+    /// What became of it; the inner one is absent when the vendor refused.
+    done: Option<Option<Written>>,
+}
+
 /// What a crash wipes out.
 struct Memory {
     queue: Queue,
@@ -100,6 +109,8 @@ struct World {
     last_link: u64,
     systems: Sides<System>,
     memory: Memory,
+    jobs: BTreeMap<JobId, VendorJob>,
+    last_job: u64,
     now_us: i64,
     creates: u64,
     /// Records that were ever one: each by the record that its first write named as its key.
@@ -161,6 +172,8 @@ impl World {
             last_link: 0,
             systems: Sides::default(),
             memory: memory(),
+            jobs: BTreeMap::new(),
+            last_job: 0,
             now_us: 1_000_000,
             creates: 0,
             origin: BTreeMap::new(),
@@ -519,6 +532,9 @@ impl World {
                 } else {
                     9
                 };
+                if (2..5).contains(&fate) {
+                    return self.entrust(id, write);
+                }
                 if fate == 0 {
                     // The request was lost on its way; nobody knows that it was.
                     self.touch(id, write.target);
@@ -548,12 +564,91 @@ impl World {
         }
     }
 
+    /// Leaves a write to a job. Its row is on disk first, then the job, and only a job that is on disk is ever set off.
+    fn entrust(&mut self, link: LinkId, write: Write) {
+        self.last_job += 1;
+        let id = JobId(self.last_job);
+        let row = JobRow {
+            job: id,
+            generation: write.generation,
+            create: write.id.is_none(),
+        };
+        let mut ledger = Ledger::new(&self.disk, SYNC);
+        ledger.put_job_row(link, &row);
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
+        if self.rng.random_bool(0.1) {
+            return self.crash();
+        }
+        let told = plugin::Job {
+            state: Vec::new(),
+            wait_ms: 0,
+        };
+        let job = Job::new(write.target, "bulk", Lane::Normal, &told, self.now_us);
+        let mut ledger = Ledger::new(&self.disk, SYNC);
+        ledger.put_job(id, &job);
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
+        self.tell(|| format!("{id:?} takes {link:?}"));
+        let done = None;
+        self.jobs.insert(id, VendorJob { link, write, done });
+    }
+
+    /// The vendor does a job, or the host asks after it.
+    fn job(&mut self, faults: bool) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        let Some(id) = ids.choose(&mut self.rng).copied() else {
+            return;
+        };
+        if self.jobs[&id].done.is_none() {
+            let write = self.jobs[&id].write.clone();
+            let done = self.execute(&write);
+            self.tell(|| format!("{id:?} is done: {done:?}"));
+            self.jobs.get_mut(&id).expect("a job").done = Some(done);
+            return;
+        }
+        let job = self.jobs.remove(&id).expect("a job");
+        let target = job.write.target;
+        let lost = faults && self.rng.random_bool(0.2);
+        self.touch(job.link, target);
+        self.settle(job.link, |ledger, model, now| {
+            let row = ledger.job_row(job.link)?.expect("a row of the job");
+            ledger.remove_job_row(job.link);
+            match job.done.flatten() {
+                _ if lost => settle::recover(ledger, job.link),
+                None => settle::read_first(ledger, job.link, target),
+                Some(outcome) => {
+                    settle::job_written(ledger, model, job.link, row, &outcome, None, now)
+                }
+            }
+        });
+        let mut ledger = Ledger::new(&self.disk, SYNC);
+        ledger.remove_job(id);
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
+    }
+
     fn crash(&mut self) {
         self.tell(|| "crash".into());
         self.memory = memory();
+        let mut ledger = Ledger::new(&self.disk, SYNC);
+        for (link, row) in self.disk.room(Room::JobRow) {
+            let row: JobRow = decode("job row", &row).expect("readable");
+            match self.jobs.get(&row.job) {
+                Some(job) => {
+                    self.memory.queue.resume(link);
+                    self.memory.writing.insert(link, job.write.target);
+                }
+                None => ledger.remove_job_row(link),
+            }
+        }
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
         for (id, _) in self.disk.room(Room::Intent) {
             let mut ledger = Ledger::new(&self.disk, SYNC);
-            settle::recover(&mut ledger, id).expect("readable");
+            if ledger.job_row(id).expect("readable").is_none() {
+                settle::recover(&mut ledger, id).expect("readable");
+            }
             let changes = ledger.into_changes();
             self.disk.commit(changes);
         }
@@ -577,7 +672,8 @@ impl World {
                 self.deliver(side);
             }
             50..70 => self.round(),
-            70..98 => self.work(people),
+            70..90 => self.work(people),
+            90..98 => self.job(people),
             98 if people => self.crash(),
             _ => {}
         }
@@ -585,6 +681,7 @@ impl World {
 
     fn is_quiet(&self) -> bool {
         self.memory.works.is_empty()
+            && self.jobs.is_empty()
             && Side::BOTH.iter().all(|side| {
                 self.memory.pages[*side].is_none()
                     && self.cursors[*side] == self.systems[*side].log.len()
@@ -639,6 +736,12 @@ impl World {
             self.disk.room(Room::Intent).is_empty(),
             "seed {seed}: intents left behind"
         );
+        for room in [Room::Job, Room::JobRow] {
+            assert!(
+                self.disk.room(room).is_empty(),
+                "seed {seed}: jobs left behind"
+            );
+        }
         for link in links {
             let ids = Sides::new(|side| {
                 link.ids[side]

@@ -82,7 +82,11 @@ pub struct SyncStatus {
     pub linked: u64,
     /// Records whose changes wait.
     pub waiting: u64,
+    /// Of those, the ones that name a record which is not on both sides yet.
+    pub waiting_for_parents: u64,
     pub in_flight: u64,
+    /// Pushes that a vendor works on.
+    pub jobs: Vec<JobStatus>,
     pub dead: u64,
     /// Since the host started, like all the counts below.
     pub captured: u64,
@@ -98,6 +102,23 @@ pub struct SyncStatus {
     pub right_to_left: Latency,
     /// The last thing that went wrong, which may be over.
     pub last_error: Option<Told>,
+}
+
+/// A push that a vendor works on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobStatus {
+    /// Names it in the log.
+    pub job: u64,
+    /// The side that is written.
+    pub to: Side,
+    pub method: String,
+    /// Without an outcome yet.
+    pub rows: u64,
+    /// Microseconds since 1970.
+    pub since_us: i64,
+    /// Times that the vendor was asked how it stands.
+    pub polls: u32,
 }
 
 /// Changes that are ready and wait for their target.

@@ -44,7 +44,7 @@ mod wire;
 
 pub use account::{Account, Allowances};
 pub use call::{Call, Intent, Journal, JournalError, Outside};
-pub use clock::{Clock, ManualClock, Now, SystemClock};
+pub use clock::{Clock, ManualClock, Now, Pace, SystemClock};
 pub use endpoint::{
     AccountSpec, AuthSpec, Egress, EndpointError, EndpointSpec, Limits, MAIN, Origin, OriginError,
 };

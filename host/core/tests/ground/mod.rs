@@ -41,6 +41,8 @@ pub(crate) fn spec(key: Option<&str>, conflict: ConflictPolicy) -> SyncSpec {
         deletes: DeletePolicy::Propagate,
     };
     SyncSpec {
+        references: Vec::new(),
+        linger_ms: 0,
         name: "things".into(),
         left: side("l"),
         right: side("r"),

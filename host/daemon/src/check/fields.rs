@@ -41,6 +41,7 @@ pub fn check(sync: &Sync, schemas: Schemas<'_>, rules: &[Rule], findings: &Findi
             key: join(&key, &side.to_string()),
             mapping_key: join(&join(&key, "mapping"), "config"),
             schema,
+            references: super::references::fields(sync, side).collect(),
             findings,
         };
         checked.access();
@@ -59,6 +60,8 @@ struct Checked<'a> {
     /// Where rules are written; the mapping alone knows the very line.
     mapping_key: String,
     schema: &'a ObjectSchema,
+    /// Fields that the sync's references fill.
+    references: Vec<String>,
     findings: &'a Findings,
 }
 
@@ -186,6 +189,7 @@ impl Checked<'_> {
         for field in self.schema.fields.iter().filter(|field| field.required) {
             let filled = outputs.contains(field.name.as_str())
                 || self.spec.key.as_deref() == Some(field.name.as_str())
+                || self.references.contains(&field.name)
                 || self.schema.id_fields.contains(&field.name);
             if !filled {
                 self.findings.error_with_help(

@@ -7,12 +7,13 @@
 //! - [`plugins`]: the components, compiled and held to their limits, but not called
 //! - [`live`]: what the endpoints have
 //! - [`fields`]: whether a sync's fields, keys and rules fit both sides
-//! - [`lanes`]: whether its lane rules do
+//! - [`lanes`], [`references`]: whether its lane rules and references do
 
 pub mod fields;
 pub mod lanes;
 pub mod live;
 pub mod plugins;
+pub mod references;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub async fn endpoints(
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
         fields::check(sync, schemas(sync, &catalogs), rules, findings);
         lanes::check(sync, schemas(sync, &catalogs), findings);
+        references::check(config, sync, schemas(sync, &catalogs), rules, findings);
     }
     plan(config, reaches, &catalogs, &rules, findings).await
 }
@@ -180,6 +182,7 @@ fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) ->
             {
                 let mut fields = fields::synced(rules, side, spec.key.as_deref());
                 fields.extend(lanes::read(sync, side, schema));
+                fields.extend(references::fields(sync, side));
                 fields.sort_unstable();
                 fields.dedup();
                 demands.push(Demand {

@@ -238,6 +238,24 @@ fn trouble(sync: &SyncStatus) -> Option<String> {
             held.reason.code
         ));
     }
+    if sync.waiting_for_parents > 0 {
+        lines.push(format!(
+            "{}: {} records wait until those that they name are on both sides [waits-for-parent]",
+            sync.name,
+            count(sync.waiting_for_parents)
+        ));
+    }
+    for job in &sync.jobs {
+        lines.push(format!(
+            "{}: job {} by {} to the {}: {} records without an outcome; asked {} times",
+            sync.name,
+            job.job,
+            job.method,
+            job.to,
+            count(job.rows),
+            job.polls
+        ));
+    }
     if let Some(error) = &sync.last_error {
         lines.push(format!(
             "{}: last error: {} [{}]",

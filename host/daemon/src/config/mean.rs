@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::PoolOverride;
+use tidegate_core::rounds::LINGER_MS;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
 use tracing_subscriber::EnvFilter;
 
@@ -317,8 +318,10 @@ impl Meaning<'_> {
                 lane: sync.lane.unwrap_or_default(),
                 lanes: super::lanes::mean(&sync.lanes, self.findings),
                 weight,
+                linger_ms: sync.linger_ms.unwrap_or(LINGER_MS),
                 conflict: sync.conflict.unwrap_or_default(),
                 field_conflicts: sync.field_conflicts.clone(),
+                references: super::references::mean(name, self.written, self.findings),
                 brake,
                 initial: sync.initial.unwrap_or_default(),
                 queue_max: usize::try_from(queue_max).unwrap_or(usize::MAX),

@@ -3,7 +3,7 @@
 //! In reading order:
 //! - [`places`]: where every key stands
 //! - [`problem`]: what is wrong, with a stable code
-//! - `section`, `read`, `lanes`, `written`: the file as written
+//! - `section`, `read`, `lanes`, `references`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
 //! - `mean`, `origin`, `hook`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
@@ -17,6 +17,7 @@ mod origin;
 pub mod places;
 pub mod problem;
 mod read;
+mod references;
 pub mod secret;
 mod section;
 mod sharing;

@@ -32,6 +32,8 @@ pub enum Code {
     SecretMissing,
     UnknownPlugin,
     UnknownEndpoint,
+    /// A reference to records of a sync that is not there, or of other endpoints.
+    UnknownSync,
     /// A mapping where a connector belongs, or the other way round.
     PluginKind,
     /// The plugin's file can't be read, or is not a plugin that this host can run.

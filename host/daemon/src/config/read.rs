@@ -13,6 +13,7 @@ use super::lanes::{self, LANES};
 use super::meant::LogFormat;
 use super::places::{Places, join};
 use super::problem::{Code, Findings};
+use super::references;
 use super::secret::SecretRef;
 use super::section::{Section, read_table, wrong_type};
 use super::written::{
@@ -213,8 +214,10 @@ fn sync(section: &mut Section<'_, '_>) -> WrittenSync {
         lane: section.choice("lane", LANES),
         lanes: section.sections_in_order("lanes", lanes::read),
         weight: section.count("weight"),
+        linger_ms: section.duration_ms("linger"),
         conflict: section.choice("conflict", CONFLICTS),
         field_conflicts: section.choices_by_name("field-conflicts", CONFLICTS),
+        references: section.sections_in_order("references", references::read),
         brake: section.section("brake", |brake| WrittenBrake {
             share: brake.number("share"),
             window_ms: brake.duration_ms("window"),

@@ -11,6 +11,7 @@ use tidegate_store::EngineKind;
 use super::hook::WrittenAlerts;
 use super::lanes::WrittenLaneRule;
 use super::meant::LogFormat;
+use super::references::WrittenReference;
 use super::secret::SecretRef;
 
 #[derive(Clone, Debug, Default)]
@@ -81,8 +82,10 @@ pub(super) struct WrittenSync {
     pub(super) lane: Option<Lane>,
     pub(super) lanes: Vec<WrittenLaneRule>,
     pub(super) weight: Option<u64>,
+    pub(super) linger_ms: Option<u64>,
     pub(super) conflict: Option<ConflictPolicy>,
     pub(super) field_conflicts: BTreeMap<String, ConflictPolicy>,
+    pub(super) references: Vec<WrittenReference>,
     pub(super) brake: Option<WrittenBrake>,
     pub(super) initial: Option<Initial>,
     pub(super) queue_max: Option<u64>,

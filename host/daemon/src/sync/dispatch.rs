@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 use tidegate_core::pace::Lane;
+use tidegate_core::plan;
 use tidegate_core::rounds::{self, Ready, Start};
 use tidegate_core::sync::Side;
 use tidegate_gateway::Readiness;
@@ -61,8 +62,9 @@ impl Engine {
             lane,
             rows,
             since_ms,
+            linger_ms: sync.running.model.spec.linger_ms,
         };
-        let full = costs.then(|| sync.round_rows(target));
+        let full = costs.then(|| plan::full_round(&sync.usable(target, lane)));
         match rounds::start(&ready, sync.rounds[source], full, now_ms) {
             Start::Now => {}
             Start::At(at_ms) => return Some(Err(at_ms)),
@@ -82,7 +84,8 @@ impl Engine {
     fn start_round(&mut self, index: usize, source: Side, lane: Lane) {
         let now = self.host.clock.now();
         let sync = &mut self.syncs[index];
-        let rows = sync.round_rows(source.other());
+        let ready = sync.queue.ready(source, lane).map_or(0, |(rows, _)| rows);
+        let rows = plan::round_rows(&sync.usable(source.other(), lane), ready);
         let links = sync.queue.take(source, lane, rows);
         if links.is_empty() {
             return;

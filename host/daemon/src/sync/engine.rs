@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_core::hold::Holds;
+use tidegate_core::job::{Job, JobId};
 use tidegate_core::ledger::{Changes, Ledger, LedgerError, Room, SyncId, encode, key_link, prefix};
 use tidegate_core::plugin::{Page, StreamKind};
 use tidegate_core::record::{LinkId, Reason};
+use tidegate_core::reference::Waits;
 use tidegate_core::sync::Side;
 use tidegate_gateway::Clock;
 use tidegate_store::{ApplyError, KeyRange, Seq, Store};
@@ -21,8 +23,10 @@ use tokio_util::task::TaskTracker;
 use super::Assembly;
 use super::gates::Gates;
 use super::intents::{IntentError, Intents};
+use super::jobs::Carried;
 use super::marks::Marks;
 use super::opening::Hindrance;
+use super::pulls::Pulls;
 use super::records::{self, Cursor};
 use super::running::{Halt, Sync};
 use super::settling::Settled;
@@ -99,6 +103,20 @@ pub(super) enum Event {
     Settle {
         sync: usize,
         settled: Settled,
+        /// The job that the rows travelled in.
+        job: Option<JobId>,
+    },
+    /// A push has left rows to a job.
+    JobBegun {
+        sync: usize,
+        job: Job,
+        rows: Vec<Carried>,
+    },
+    /// A job was asked after, and what it told is settled; without a job, it has ended.
+    JobAsked {
+        sync: usize,
+        id: JobId,
+        job: Option<Job>,
     },
     /// A round asks how many deletes the brake lets through.
     Admit {
@@ -187,6 +205,10 @@ pub(super) struct Engine {
     /// What people hold back, as it stands on disk.
     pub(super) holds: Holds,
     pub(super) streams: Vec<StreamSources>,
+    /// Records that wait for their parents.
+    pub(super) waits: Waits,
+    /// By endpoint.
+    pub(super) pulls: BTreeMap<Arc<str>, Arc<Pulls>>,
     /// The tasks beside the engine that are no rounds.
     pub(super) tasks: TaskTracker,
     pub(super) cancel: CancellationToken,
@@ -232,6 +254,8 @@ impl Engine {
             syncs: Vec::new(),
             pending,
             streams: Vec::new(),
+            waits: Waits::default(),
+            pulls: BTreeMap::new(),
             tasks,
             cancel,
             rounds: TaskTracker::new(),
@@ -296,7 +320,9 @@ impl Engine {
                 // The stream may have been cancelled; the page is kept all the same.
                 reply.send(seq).ok();
             }
-            Event::Settle { sync, settled } => self.settle(sync, settled).await?,
+            Event::Settle { sync, settled, job } => self.settle(sync, settled, job).await?,
+            Event::JobBegun { sync, job, rows } => self.job_begun(sync, job, rows).await?,
+            Event::JobAsked { sync, id, job } => self.job_asked(sync, id, job).await?,
             Event::Admit {
                 sync,
                 deletes,

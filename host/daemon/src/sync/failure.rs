@@ -3,8 +3,31 @@
 use tidegate_core::plugin::{Fault, FaultKind};
 use tidegate_core::record::Reason;
 use tidegate_core::sync::Side;
-use tidegate_core::verdict::{CallVerdict, for_fault};
+use tidegate_core::verdict::{CallVerdict, backoff_ms, for_fault};
 use tidegate_sandbox::CallError;
+
+use super::engine::{Event, Host};
+
+impl Host {
+    /// Tells the engine that an endpoint does not answer as it should, and how long it is left alone.
+    pub(super) async fn call_failed(&self, sync: usize, side: Side, error: &CallError) -> u64 {
+        let (halted, wait_ms) = match verdict(error, self.random()) {
+            CallVerdict::Halt { wait_ms } => (true, wait_ms),
+            CallVerdict::Wait { wait_ms } => (false, wait_ms),
+            CallVerdict::Bisect => (false, backoff_ms(2, self.random())),
+        };
+        let event = Event::Failed {
+            sync,
+            side,
+            reason: reason(error, Some(side)),
+            halted,
+            credential: is_credential(error),
+            wait_ms,
+        };
+        self.send(event).await;
+        wait_ms
+    }
+}
 
 pub(super) fn verdict(error: &CallError, random: u64) -> CallVerdict {
     match error {

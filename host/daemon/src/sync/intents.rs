@@ -1,6 +1,6 @@
 //! Writes under way: what each was about to make true, on disk before its first byte leaves (invariant 2).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -28,6 +28,19 @@ struct Planned {
     sent: Vec<u8>,
     /// The gateway asked for the intent, so the write may have left.
     intended: bool,
+}
+
+impl Planned {
+    /// What goes to disk before the row's first request leaves; those after it find it there.
+    fn put(&mut self, sync: SyncId, link: LinkId) -> Option<Record> {
+        if std::mem::replace(&mut self.intended, true) {
+            return None;
+        }
+        Some((
+            link_key(Room::Intent, sync, link),
+            std::mem::take(&mut self.sent),
+        ))
+    }
 }
 
 #[derive(Default)]
@@ -102,6 +115,30 @@ impl Intents {
             .map(|planned| planned.target)
     }
 
+    /// Rows that travel in a job since before this host started; their intents are on disk.
+    pub(super) fn travelling(
+        &self,
+        sync: SyncId,
+        target: Side,
+        rows: impl Iterator<Item = LinkId>,
+    ) {
+        let mut state = self.state();
+        for link in rows {
+            let planned = Planned {
+                target,
+                sent: Vec::new(),
+                intended: true,
+            };
+            state.planned.insert((sync, link), planned);
+        }
+    }
+
+    /// A job carries this row from now on: its intent, where it is not on disk yet.
+    pub(super) fn entrust(&self, sync: SyncId, link: LinkId) -> Option<Record> {
+        let mut state = self.state();
+        state.planned.get_mut(&(sync, link))?.put(sync, link)
+    }
+
     /// A push has ended for this record. True when its write may have left.
     pub(super) fn end(&self, sync: SyncId, link: LinkId) -> bool {
         self.state()
@@ -116,20 +153,20 @@ impl Intents {
         let Some(sync) = state.syncs.get(&intent.sync).copied() else {
             return Err(JournalError(format!("no sync is called {}", intent.sync)));
         };
-        // Several requests of one write may name the same row.
-        let mut puts = BTreeMap::new();
-        for token in &intent.tokens {
-            let link = Token(*token).link();
-            let Some(planned) = state.planned.get_mut(&(sync, link)) else {
-                return Err(JournalError(format!(
-                    "row {token} of sync {} is not being pushed",
-                    intent.sync
-                )));
-            };
-            planned.intended = true;
-            puts.insert(link_key(Room::Intent, sync, link), planned.sent.clone());
+        let stranger = intent.tokens.iter().find(|token| {
+            let row = (sync, Token(**token).link());
+            !state.planned.contains_key(&row)
+        });
+        if let Some(token) = stranger {
+            return Err(JournalError(format!(
+                "row {token} of sync {} is not being pushed",
+                intent.sync
+            )));
         }
-        Ok(puts.into_iter().collect())
+        // Several requests of one write may name the same row.
+        let links = intent.tokens.iter().map(|token| Token(*token).link());
+        let puts = links.filter_map(|link| state.planned.get_mut(&(sync, link))?.put(sync, link));
+        Ok(puts.collect())
     }
 
     /// Returns when all of it survives a power cut.

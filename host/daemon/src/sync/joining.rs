@@ -6,12 +6,12 @@ use tidegate_core::plugin::StreamKind;
 use tidegate_core::record::Reason;
 use tidegate_core::sync::Side;
 
-use super::Endpoint;
 use super::engine::{Engine, EngineError, StreamSources};
-use super::records;
+use super::pulls::Pulls;
 use super::running::{Running, Sync};
 use super::start::Started;
 use super::streams::{Source, Stream, endpoint_wide, open};
+use super::{Endpoint, jobs, records};
 
 impl Engine {
     /// Takes in a sync that has started: what waited for it in the store, and its streams.
@@ -26,9 +26,13 @@ impl Engine {
         });
         let name = running.model.spec.name.clone();
         self.host.intents.name(name.clone(), running.id);
-        let sync = Sync::recover(&self.host, running.clone(), record).await?;
+        let jobs = jobs::recover(&self.host.store, running.id).await?;
+        let sync = Sync::recover(&self.host, running.clone(), record, &jobs).await?;
         sync.refresh_flow();
         self.syncs.push(sync);
+        for (id, (job, rows)) in jobs {
+            self.follow(running.index, id, job, rows, None);
+        }
         self.pending.remove(&name);
         tracing::info!(sync = %name, "started");
         self.alarm_started(&running);
@@ -92,7 +96,11 @@ impl Engine {
             .map(|source| self.syncs[source.sync].reads_whole(source.side))
             .collect();
         let first = self.streams.len();
-        for stream in open(&self.host, &self.cancel, endpoint, sources, &initial, first) {
+        let pulls = self
+            .pulls
+            .entry(endpoint.name.clone())
+            .or_insert_with(|| Arc::new(Pulls::new(self.host.clone(), endpoint.clone())));
+        for stream in open(&self.host, &self.cancel, pulls, sources, &initial, first) {
             if stream.kind == StreamKind::Snapshot
                 && !records::load_cursor(&self.host.store, &stream.name)?.done
             {

@@ -8,16 +8,19 @@
 //! - [`opening`]: what the syncs of one endpoint share of that
 //! - [`streams`]: read the sources
 //! - [`polls`]: how often they look
+//! - [`pulls`]: those that are due together, in one call
 //! - [`engine`]: owns queues and records; the one place that commits
 //!   - [`running`]: one sync there
 //!   - [`joining`]: how it comes in
 //!   - [`pages`]: what streams bring
 //!   - [`dispatch`]: which rounds start
 //!   - [`settling`]: what rounds have learnt
+//!   - [`families`]: who waits for whom
 //! - [`round`]: what becomes of the records that were given to it
 //!   - [`mapped`]: their fields as the other side has them
 //!   - [`reading`]: what must be seen first
 //!   - [`writing`]: pushes, and what became of them
+//! - [`jobs`]: pushes that the vendor works on for a while
 //! - [`intents`]: writes under way, on disk before they leave
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
@@ -34,8 +37,10 @@ mod dispatch;
 mod doors;
 mod engine;
 mod failure;
+mod families;
 mod gates;
 mod intents;
+mod jobs;
 mod joining;
 mod mapped;
 mod marks;
@@ -44,6 +49,7 @@ mod pages;
 mod pausing;
 mod people;
 mod polls;
+mod pulls;
 mod reading;
 mod records;
 mod round;

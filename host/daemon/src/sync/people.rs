@@ -17,8 +17,8 @@ use super::records::Committed;
 use super::running::Sync;
 use super::start::Pending;
 use crate::status::{
-    Command, CommandError, DeadLetter, Done, HeldUp, HoldStatus, Latency, StatusSource, SyncState,
-    SyncStatus, Told,
+    Command, CommandError, DeadLetter, Done, HeldUp, HoldStatus, JobStatus, Latency, StatusSource,
+    SyncState, SyncStatus, Told,
 };
 use crate::waits;
 
@@ -89,6 +89,7 @@ impl Engine {
             None => state(sync, now_ms),
         };
         let tally = sync.tally.snapshot();
+        let waiting = self.waits.of(sync.running.id);
         let failure = Side::BOTH
             .into_iter()
             .find_map(|side| sync.pull_failure[side].as_ref());
@@ -97,8 +98,10 @@ impl Engine {
             state,
             reason,
             linked: sync.counts.links,
-            waiting: (depth.waiting + depth.later + depth.held) as u64,
+            waiting: (depth.waiting + depth.later + depth.held + waiting) as u64,
+            waiting_for_parents: waiting as u64,
             in_flight: depth.in_flight as u64,
+            jobs: jobs(sync),
             dead: self.dead(sync.running.id)?,
             captured: tally.captured,
             written: tally.written,
@@ -245,6 +248,19 @@ impl Engine {
         }
         Ok(Ok(Done::Changed(revived)))
     }
+}
+
+fn jobs(sync: &Sync) -> Vec<JobStatus> {
+    let jobs = sync.jobs.iter();
+    jobs.map(|(id, underway)| JobStatus {
+        job: id.0,
+        to: underway.job.target,
+        method: underway.job.method.clone(),
+        rows: underway.rows as u64,
+        since_us: underway.job.begun_us,
+        polls: underway.job.polls,
+    })
+    .collect()
 }
 
 /// What ready changes wait for, where their target can't take them now.

@@ -11,19 +11,19 @@ use tidegate_core::merge::{Decision, Mapped, Write, decide};
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::ConnectorContext;
 use tidegate_core::record::{Entry, Link, LinkId, Pending, Sides};
+use tidegate_core::reference::{self, Carried};
 use tidegate_core::sync::Side;
-use tidegate_core::verdict::{CallVerdict, backoff_ms};
 use tidegate_gateway::Call;
 use tidegate_sandbox::CallError;
 use tokio::sync::oneshot;
 
+use super::Endpoint;
 use super::engine::{Event, Host};
 use super::mapped::Item;
 use super::reading::Asked;
 use super::records::Committed;
 use super::running::Running;
 use super::settling::{Settled, Settling};
-use super::{Endpoint, failure};
 
 /// A round over records that the queue gave out.
 pub(super) struct Round {
@@ -57,16 +57,21 @@ impl Round {
         let mut writes: Sides<Vec<(LinkId, Write)>> = Sides::default();
         let mut attempts = HashMap::new();
         let mut reads: Sides<Vec<(Link, Asked)>> = Sides::default();
-        for item in items {
+        for mut item in items {
             attempts.insert(item.id, item.entry.attempts);
             let generation = item.entry.generation;
-            match decide(
-                &self.running.model,
-                &item.link,
-                &item.entry,
-                &item.mapped,
-                self.now_us,
-            ) {
+            let carried = self.carry(&mut item)?;
+            let model = &self.running.model;
+            let decision = decide(model, &item.link, &item.entry, &item.mapped, self.now_us);
+            let freed = self.running.is_freed(item.id);
+            let decision = match reference::hold(model, decision, &carried, freed) {
+                Ok(decision) => decision,
+                Err(parent) => {
+                    settled.push((item.id, Settling::Waits { parent }));
+                    continue;
+                }
+            };
+            match decision {
                 Decision::Read(side) => {
                     reads[side].push((
                         item.link,
@@ -102,12 +107,32 @@ impl Round {
         Ok(())
     }
 
+    /// Adds what the mapping can't know: the other side's ids of the records that this one names.
+    fn carry(&self, item: &mut Item) -> Result<Sides<Carried>, LedgerError> {
+        let parents = &self.running.parents;
+        let mut both = Sides::default();
+        if parents.is_empty() {
+            return Ok(both);
+        }
+        let base = Committed(self.host.store.clone());
+        for source in Side::BOTH {
+            if let Some(Ok(fields)) = &mut item.mapped[source] {
+                let model = &self.running.model;
+                let carried = reference::carry(&base, model, parents, source, &item.entry)?;
+                fields.extend(carried.values.iter().cloned());
+                both[source] = carried;
+            }
+        }
+        Ok(both)
+    }
+
     pub(super) async fn settle(&self, settled: Settled) {
         if !settled.is_empty() {
             self.host
                 .send(Event::Settle {
                     sync: self.running.index,
                     settled,
+                    job: None,
                 })
                 .await;
         }
@@ -177,25 +202,8 @@ impl Round {
         }
     }
 
-    /// Tells the engine that an endpoint does not answer as it should, and how long it is left alone.
     pub(super) async fn call_failed(&self, side: Side, error: &CallError) -> u64 {
-        let (halted, wait_ms) = match failure::verdict(error, self.host.random()) {
-            CallVerdict::Halt { wait_ms } => (true, wait_ms),
-            CallVerdict::Wait { wait_ms } => (false, wait_ms),
-            CallVerdict::Bisect => (false, backoff_ms(2, self.host.random())),
-        };
-        let reason = failure::reason(error, Some(side));
-        self.host
-            .send(Event::Failed {
-                sync: self.running.index,
-                side,
-                reason,
-                halted,
-                credential: failure::is_credential(error),
-                wait_ms,
-            })
-            .await;
-        wait_ms
+        self.host.call_failed(self.running.index, side, error).await
     }
 }
 

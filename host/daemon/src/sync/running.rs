@@ -1,23 +1,31 @@
 //! A sync that has started: its queue, its brake, and what holds it back.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_core::brake::Brake;
+use tidegate_core::job::JobId;
 use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
+use tidegate_core::manifest::Method;
 use tidegate_core::model::Model;
+use tidegate_core::pace::Lane;
+use tidegate_core::plan;
 use tidegate_core::plugin::{MappingContext, Selection};
 use tidegate_core::queue::Queue;
-use tidegate_core::record::{Entry, Reason, Sides};
+use tidegate_core::record::{Entry, LinkId, Reason, Sides};
+use tidegate_core::reference::Parent;
 use tidegate_core::settle;
 use tidegate_core::sync::{Initial, Side};
 use tidegate_sandbox::Plugin;
 
 use super::Endpoint;
 use super::engine::{EngineError, Host, scan};
+use super::jobs::{Jobs, Underway};
 use super::marks::Touched;
 use super::records::{self, Committed, Counts, SyncRecord};
 use super::streams::{Flow, Source};
 use super::tally::Tally;
+use crate::levels;
 
 /// A sync that has started: what its rounds need.
 pub(super) struct Running {
@@ -28,6 +36,24 @@ pub(super) struct Running {
     pub mapping: Arc<Plugin>,
     pub mapping_context: MappingContext,
     pub endpoints: Sides<Arc<Endpoint>>,
+    /// Whose records its references name.
+    pub parents: Vec<Parent>,
+    /// Records that are made without their parent, which waits for them.
+    pub freed: Mutex<HashSet<LinkId>>,
+}
+
+impl Running {
+    /// Lets a record be made without its parent.
+    pub(super) fn free(&self, link: LinkId) {
+        let mut freed = self.freed.lock().unwrap_or_else(PoisonError::into_inner);
+        freed.insert(link);
+    }
+
+    /// Whether it may be made without its parent, for once.
+    pub(super) fn is_freed(&self, link: LinkId) -> bool {
+        let mut freed = self.freed.lock().unwrap_or_else(PoisonError::into_inner);
+        freed.remove(&link)
+    }
 }
 
 /// Why nothing is sent to a side for a while.
@@ -53,14 +79,19 @@ pub(super) struct Sync {
     pub tally: Tally,
     /// Snapshots that are still being read.
     pub snapshots: usize,
+    pub(super) jobs: BTreeMap<JobId, Underway>,
+    /// The highest number that a job was given.
+    pub(super) last_job: u64,
 }
 
 impl Sync {
-    /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6).
+    /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6), but for those
+    /// that travel in a job, which can tell.
     pub(super) async fn recover(
         host: &Host,
         running: Arc<Running>,
         record: SyncRecord,
+        jobs: &Jobs,
     ) -> Result<Self, EngineError> {
         let id = running.id;
         let now_ms = host.clock.now().mono_ms;
@@ -68,11 +99,18 @@ impl Sync {
         for page in scan(&host.store, Room::Intent, id)? {
             let mut ledger = Ledger::new(&base, id);
             for (link, _) in page {
-                settle::recover(&mut ledger, link)?;
+                if ledger.job_row(link)?.is_none() {
+                    settle::recover(&mut ledger, link)?;
+                }
             }
             records::commit(&host.store, ledger.into_changes()).await?;
         }
         let mut queue = Queue::new(running.model.spec.queue_max);
+        for (job, rows) in jobs.values() {
+            rows.keys().for_each(|link| queue.resume(*link));
+            host.intents
+                .travelling(id, job.target, rows.keys().copied());
+        }
         for page in scan(&host.store, Room::Entry, id)? {
             for (link, bytes) in page {
                 let entry: Entry = decode("queue entry", &bytes)?;
@@ -95,6 +133,8 @@ impl Sync {
             touched: Touched::default(),
             tally: Tally::default(),
             snapshots: 0,
+            jobs: BTreeMap::new(),
+            last_job: jobs.keys().last().map_or(0, |job| job.0),
         })
     }
 
@@ -127,13 +167,10 @@ impl Sync {
         }
     }
 
-    /// Rows worth taking for one round towards a side: two full uses of its widest interactive method.
-    pub(super) fn round_rows(&self, target: Side) -> usize {
-        let manifest = self.running.endpoints[target].plugin.manifest();
-        2 * manifest
-            .interactive_methods()
-            .map(|method| method.rows_max as usize)
-            .max()
-            .unwrap_or(1)
+    /// The methods that a lane's changes to a side may take now.
+    pub(super) fn usable(&self, target: Side, lane: Lane) -> Vec<&Method> {
+        let endpoint = &self.running.endpoints[target];
+        let methods = &endpoint.plugin.manifest().methods;
+        plan::usable(methods, lane, || levels::of(&endpoint.gateway))
     }
 }

@@ -1,11 +1,14 @@
 //! What rounds have learnt becomes what is remembered: one transaction a batch (invariant 3).
 
+use tidegate_core::job::{JobId, JobRow};
 use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Fields, Write};
-use tidegate_core::plugin::Written;
+use tidegate_core::plugin::{Refusal, Written};
 use tidegate_core::record::{FieldId, LinkId, Reason, Sent, Sides};
+use tidegate_core::reference::ParentKey;
 use tidegate_core::settle::{self, Found, Left};
 use tidegate_core::sync::Side;
+use tidegate_core::verdict::{Verdict, for_refusal};
 
 use super::engine::{CAPTURE_ROWS, Engine, EngineError, Host};
 use super::records::{self, Committed};
@@ -35,6 +38,12 @@ pub(super) enum Settling {
         outcome: Written,
         after: Option<Fields>,
     },
+    /// By a job.
+    Delivered {
+        row: JobRow,
+        outcome: Written,
+        after: Option<Fields>,
+    },
     Unknown {
         sent: Sent,
     },
@@ -57,16 +66,48 @@ pub(super) enum Settling {
     },
     /// The delete brake is on.
     Held,
+    /// Until the record that it names is on both sides.
+    Waits {
+        parent: ParentKey,
+    },
 }
 
 pub(super) type Settled = Vec<(LinkId, Settling)>;
+
+impl Settling {
+    pub(super) fn refused(
+        refusal: Refusal,
+        attempts: u32,
+        generation: u32,
+        target: Side,
+        random: u64,
+    ) -> Self {
+        match for_refusal(&refusal, attempts, random) {
+            Verdict::Retry { wait_ms, counts } => Self::Postponed { wait_ms, counts },
+            Verdict::ReadFirst => Self::ReadFirst { side: target },
+            Verdict::Park => Self::Dead {
+                generation,
+                reason: Reason {
+                    code: refusal.code,
+                    message: refusal.message,
+                    fields: refusal.fields,
+                    target: Some(target),
+                },
+            },
+        }
+    }
+}
 
 impl Engine {
     pub(super) async fn settle(
         &mut self,
         index: usize,
         settled: Settled,
+        job: Option<JobId>,
     ) -> Result<(), EngineError> {
+        if let Some(underway) = job.and_then(|job| self.syncs[index].jobs.get_mut(&job)) {
+            underway.rows = underway.rows.saturating_sub(settled.len());
+        }
         let mut settled = settled.into_iter();
         loop {
             let base = Committed(self.host.store.clone());
@@ -77,6 +118,9 @@ impl Engine {
                 let Some((link, settling)) = settled.next() else {
                     break;
                 };
+                if job.is_some() {
+                    ledger.remove_job_row(link);
+                }
                 let after = sync.apply(&mut ledger, &self.host, link, settling)?;
                 done.push((link, after));
             }
@@ -92,9 +136,13 @@ impl Engine {
             self.commit(index, ledger).await?;
             self.alarm_dead(index);
             let now_ms = self.host.clock.now().mono_ms;
-            let sync = &mut self.syncs[index];
             for (link, after, place) in placed {
+                let sync = &mut self.syncs[index];
                 match (after, place) {
+                    (After::Waits(parent), Some(place)) => {
+                        self.wait_for(index, link, parent, place)?;
+                        continue;
+                    }
                     (After::Later(wait_ms), Some((source, lane))) => {
                         sync.queue.postpone(link, source, lane, now_ms + wait_ms);
                     }
@@ -102,6 +150,7 @@ impl Engine {
                     (After::Left(Left::Again), place) => sync.queue.finish(link, place, now_ms),
                     _ => sync.queue.finish(link, None, now_ms),
                 }
+                self.wake_children(index, link)?;
             }
         }
     }
@@ -131,6 +180,7 @@ enum After {
     Left(Left),
     Later(u64),
     Held,
+    Waits(ParentKey),
 }
 
 impl Sync {
@@ -177,6 +227,20 @@ impl Sync {
                     now_us,
                 )?
             }
+            Settling::Delivered {
+                row,
+                outcome,
+                after,
+            } => {
+                if let Some(sent) = ledger.intent(link)? {
+                    self.touched.note(link, sent.target, &host.marks);
+                    let entry = ledger.entry(link)?;
+                    let entry = entry.filter(|entry| entry.generation == row.generation);
+                    self.tally.delivered(sent.target, entry.as_ref(), now_us);
+                }
+                let after = after.as_deref();
+                settle::job_written(ledger, &model, link, row, &outcome, after, now_us)?
+            }
             Settling::Unknown { sent } => {
                 self.touched.note(link, sent.target, &host.marks);
                 settle::unknown(ledger, link, sent)?
@@ -200,6 +264,7 @@ impl Sync {
                 return Ok(After::Later(wait_ms));
             }
             Settling::Held => return Ok(After::Held),
+            Settling::Waits { parent } => return Ok(After::Waits(parent)),
         }))
     }
 }

@@ -5,12 +5,13 @@
 //! a store that fails ends the host.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tidegate_core::ledger::{Changes, Room, SyncId};
 use tidegate_core::model::Model;
 use tidegate_core::plugin::{Catalog, Field, MappingContext};
 use tidegate_core::record::Sides;
+use tidegate_core::reference::{Parent, parent_of};
 use tidegate_core::sync::{Side, SyncSpec};
 
 use super::engine::{EngineError, Event, Host, scan};
@@ -162,6 +163,7 @@ impl Starter {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 self.needs_person("mapping-unfit", problems.join("; "))
             })?;
+        let parents = self.parents(spec, &fields, &model)?;
         // Batches carry these fields and no others, so that is all the mapping needs to know.
         mapping_context.left = model.field_types(Side::Left);
         mapping_context.right = model.field_types(Side::Right);
@@ -178,8 +180,37 @@ impl Starter {
             mapping: parts.mapping.clone(),
             mapping_context,
             endpoints: Sides::new(|side| self.openings[side].endpoint().clone()),
+            parents,
+            freed: Mutex::default(),
         };
         Ok(Started { running, record })
+    }
+
+    /// Whose records the references name.
+    fn parents(
+        &self,
+        spec: &SyncSpec,
+        fields: &Sides<Vec<Field>>,
+        model: &Model,
+    ) -> Result<Vec<Parent>, Unstarted> {
+        let specs: Vec<&SyncSpec> = self
+            .assembly
+            .syncs
+            .iter()
+            .map(|parts| &parts.spec)
+            .collect();
+        let references = spec.references.iter().zip(&model.references);
+        references
+            .map(|(reference, fields_of)| {
+                let parent = parent_of(reference, spec, &specs, fields)
+                    .map_err(|error| self.needs_person("reference-unfit", error.to_string()))?;
+                let record = records::load_sync(&self.host.store, &parent.name)?;
+                Ok(Parent {
+                    fields: fields_of.clone(),
+                    sync: SyncId(record.id),
+                })
+            })
+            .collect()
     }
 
     fn needs_person(&self, code: &str, message: String) -> Unstarted {

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_core::manifest::CursorScope;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{ChangeStream, ConnectorContext, Page, Selection, StreamKind};
+use tidegate_core::plugin::{ChangeStream, Page, Selection, StreamKind};
 use tidegate_core::sync::Side;
 use tidegate_core::verdict::{CallVerdict, backoff_ms};
-use tidegate_gateway::Call;
 use tidegate_sandbox::CallError;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Event, Host};
+use super::pulls::{Asked, Pulls, stopping};
 use super::records::{Cursor, load_cursor};
-use super::{Endpoint, failure, polls};
+use super::{Endpoint, failure, polls, pulls};
 use crate::levels;
 
 /// What holds a sync's streams back: the room in its queue, of which the last part is kept for changes, so that what
@@ -84,6 +84,7 @@ pub(super) struct Stream {
     pub name: String,
     pub index: usize,
     pub endpoint: Arc<Endpoint>,
+    pub pulls: Arc<Pulls>,
     pub kind: StreamKind,
     pub sources: Vec<Source>,
     pub host: Host,
@@ -105,11 +106,12 @@ pub(super) fn endpoint_wide(endpoint: &Endpoint) -> bool {
 pub(super) fn open(
     host: &Host,
     cancel: &CancellationToken,
-    endpoint: &Arc<Endpoint>,
+    pulls: &Arc<Pulls>,
     sources: Vec<Source>,
     initial: &[bool],
     first: usize,
 ) -> Vec<Stream> {
+    let endpoint = pulls.endpoint();
     let (begun, after) = watch::channel(false);
     let object = match sources.as_slice() {
         [only] if !endpoint_wide(endpoint) => only.selection.object.clone(),
@@ -119,6 +121,7 @@ pub(super) fn open(
         name,
         index,
         endpoint: endpoint.clone(),
+        pulls: pulls.clone(),
         kind,
         sources,
         host: host.clone(),
@@ -166,11 +169,13 @@ impl Stream {
             .map(|source| source.name.clone())
             .collect();
         let mut failures = 0;
+        let mut joins = self.kind == StreamKind::Changes && self.pulls.most() > 1;
+        let may_join = joins;
         loop {
             let resumes = self.host.gates.times(&syncs);
             let rows_max = self.may_read(&syncs).await;
             let mark = self.host.marks.begin();
-            let pulled = self.pull(rows_max).await;
+            let pulled = self.pull(rows_max, joins).await;
             let handed = match pulled {
                 Ok(Some(page)) => self.hand_over(mark, page).await,
                 Ok(None) => {
@@ -187,10 +192,15 @@ impl Stream {
                 self.recovered().await;
             }
             match handed {
-                Ok(Next::Now) => failures = 0,
+                Ok(Next::Now) => {
+                    failures = 0;
+                    // It catches up, at its own pace.
+                    joins = false;
+                }
                 Ok(Next::Done) => return,
                 Ok(Next::In(wait_ms)) => {
                     failures = 0;
+                    joins = may_join;
                     self.wait(wait_ms, &mut commits).await;
                 }
                 Err(error) => {
@@ -275,8 +285,12 @@ impl Stream {
         fields
     }
 
-    /// `None` when a snapshot has been read to its end before.
-    async fn pull(&self, rows_max: usize) -> Result<Option<(Cursor, Page)>, CallError> {
+    /// `None` when a snapshot has been read to its end before. `joins` when others may be due now.
+    async fn pull(
+        &self,
+        rows_max: usize,
+        joins: bool,
+    ) -> Result<Option<(Cursor, Page)>, CallError> {
         let mut cursor = self.cursor()?;
         if self.kind == StreamKind::Snapshot && cursor.fields != self.fields() {
             cursor = Cursor::default();
@@ -296,32 +310,16 @@ impl Stream {
             cursor: cursor.position.clone(),
             rows_max,
         };
-        let call = Call {
+        let asked = Asked {
+            stream,
             sync: self.on_behalf(),
-            function: "pull",
             lane: self.lane(),
-            // A connector may let its source forget what the cursor says is durable here.
-            may_write: true,
-            tokens: Arc::default(),
         };
-        let context = ConnectorContext {
-            config: self.endpoint.config.clone(),
-            now: self.host.clock.now().wall_us,
-            rows_max,
+        let page = match joins {
+            true => self.pulls.joined(asked).await?,
+            false => self.pulls.alone(&asked).await?,
         };
-        let mut pages = self
-            .endpoint
-            .plugin
-            .pull(self.endpoint.gateway.clone(), call, &context, vec![stream])
-            .await?;
-        match pages.pop() {
-            Some(Ok(page)) => Ok(Some((cursor, page))),
-            Some(Err(fault)) => Err(CallError::Fault(fault)),
-            None => Err(CallError::Contract {
-                code: "contract-page-missing",
-                message: format!("{} answered no page for its stream", self.endpoint.name),
-            }),
-        }
+        Ok(Some((cursor, page)))
     }
 
     /// Whose turn it takes; nobody's where several syncs share the position.
@@ -375,15 +373,8 @@ impl Stream {
                 reply,
             })
             .await;
-        let stopped = || {
-            CallError::Fault(tidegate_core::plugin::Fault::new(
-                tidegate_core::plugin::FaultKind::Transient,
-                "stopping",
-                "the host is stopping",
-            ))
-        };
-        let seq = stored.await.map_err(|_| stopped())?;
-        self.host.store.durable(seq).await.map_err(|_| stopped())?;
+        let seq = stored.await.map_err(|_| stopping())?;
+        self.host.store.durable(seq).await.map_err(|_| stopping())?;
         Ok(next)
     }
 
@@ -426,6 +417,11 @@ impl Stream {
     async fn wait(&self, wait_ms: u64, commits: &mut Option<watch::Receiver<u64>>) {
         let gateway = &self.endpoint.gateway;
         let percent = || levels::of(gateway).asks().poll_pause_percent;
+        let now_ms = self.host.clock.now().mono_ms;
+        let wait_ms = match self.pulls.most() {
+            0 | 1 => wait_ms,
+            _ => pulls::due_ms(now_ms, wait_ms, self.interval_ms()) - now_ms,
+        };
         let pause = polls::pause(&*self.host.clock, wait_ms, percent);
         match commits {
             Some(commits) => tokio::select! {

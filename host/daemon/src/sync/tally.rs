@@ -5,7 +5,7 @@ use tidegate_core::alert::is_growth;
 use tidegate_core::capture::Captured;
 use tidegate_core::merge::Write;
 use tidegate_core::pace::Lane;
-use tidegate_core::record::{Reason, Sides};
+use tidegate_core::record::{Entry, Pending, Reason, Sides, Stamps};
 use tidegate_core::sync::Side;
 
 use crate::status::Latency;
@@ -74,14 +74,25 @@ impl Tally {
     }
 
     pub(super) fn written(&mut self, write: &Write, now_us: i64) {
-        self.written += 1;
         self.conflicts += u64::from(write.conflicts);
+        self.reached(write.target, write.lane, Some(write.stamps), now_us);
+    }
+
+    /// By a job; `entry` is what it carried, unless the record has changed since.
+    pub(super) fn delivered(&mut self, target: Side, entry: Option<&Entry>, now_us: i64) {
+        let lane = entry.map_or(Lane::Backfill, |entry| entry.lane);
+        let pending = entry.and_then(|entry| entry.pending[target.other()].as_ref());
+        self.reached(target, lane, pending.map(Pending::stamps), now_us);
+    }
+
+    fn reached(&mut self, target: Side, lane: Lane, stamps: Option<Stamps>, now_us: i64) {
+        self.written += 1;
         // A backfill carries what was committed long ago.
-        if write.lane != Lane::Backfill
-            && let Some(committed_us) = write.stamps.committed_us
+        if lane != Lane::Backfill
+            && let Some(committed_us) = stamps.and_then(|stamps| stamps.committed_us)
         {
             let ms = u64::try_from((now_us - committed_us) / 1_000).unwrap_or(0);
-            self.latency_ms[write.target].saturating_record(ms.min(LATENCY_MS_MAX));
+            self.latency_ms[target].saturating_record(ms.min(LATENCY_MS_MAX));
         }
     }
 

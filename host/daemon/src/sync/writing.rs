@@ -1,23 +1,26 @@
 //! A round's writes as pushes, and what became of every row.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::future::join_all;
+use tidegate_core::job::Job;
 use tidegate_core::manifest::Method;
 use tidegate_core::merge::{Fields, Write};
 use tidegate_core::model::Model;
-use tidegate_core::plan::{Push, plan};
+use tidegate_core::plan::{Push, plan, usable};
 use tidegate_core::plugin::{ChangeSet, Fault, Outcome, Progress};
 use tidegate_core::record::{LinkId, Reason, Token};
 use tidegate_core::sync::Side;
-use tidegate_core::verdict::{ATTEMPTS_MAX, CallVerdict, Verdict, backoff_ms, for_refusal};
+use tidegate_core::verdict::{ATTEMPTS_MAX, CallVerdict, backoff_ms};
 use tidegate_sandbox::CallError;
 
 use super::engine::Event;
 use super::failure;
+use super::jobs::Carried;
 use super::mapped::Item;
 use super::round::Round;
 use super::settling::{Settled, Settling};
+use crate::levels;
 
 /// Writes of a record that ended unknown so often are sent alone, in case the record is to blame.
 const ATTEMPTS_ALONE: u32 = 3;
@@ -33,8 +36,11 @@ impl Round {
             return;
         }
         let endpoint = &self.running.endpoints[target];
-        // Jobs are not followed yet, and a job that nobody asks after would leave its rows unknown.
-        let methods: Vec<&Method> = endpoint.plugin.manifest().interactive_methods().collect();
+        let manifest = endpoint.plugin.manifest();
+        let methods = usable(&manifest.methods, self.lane, || {
+            levels::of(&endpoint.gateway)
+        });
+        let interactive: Vec<&Method> = manifest.interactive_methods().collect();
         let model = &self.running.model;
         let (alone, together): (Vec<_>, Vec<_>) = writes.into_iter().partition(|(id, _)| {
             attempts
@@ -43,7 +49,7 @@ impl Round {
         });
         let mut pushes = plan(model, target, &methods, together);
         for write in alone {
-            let mut one = plan(model, target, &methods, vec![write]);
+            let mut one = plan(model, target, &interactive, vec![write]);
             pushes.pushes.append(&mut one.pushes);
             pushes.refused.append(&mut one.refused);
         }
@@ -98,7 +104,7 @@ impl Round {
                 // The plugin's answer is about our disk. The engine ends; the next start settles these rows.
                 return;
             }
-            let halves = match answer {
+            let again = match answer {
                 Ok(progress) => {
                     self.host
                         .send(Event::Reached {
@@ -106,12 +112,48 @@ impl Round {
                             side: target,
                         })
                         .await;
-                    self.settle(self.outcomes(push, progress, attempts)).await;
+                    self.answered(push, progress, attempts).await;
                     Vec::new()
                 }
                 Err(error) => self.failed(push, &error, attempts).await,
             };
-            todo.extend(halves);
+            todo.extend(again);
+        }
+    }
+
+    /// Settles what a push was answered, and leaves the rest to its job, if it has one.
+    async fn answered(
+        &self,
+        mut push: Push,
+        mut progress: Progress,
+        attempts: &HashMap<LinkId, u32>,
+    ) {
+        let mut carried = Vec::new();
+        let job = progress.job.take().map(|told| {
+            let named: HashSet<u64> = progress.outcomes.iter().map(|row| row.token).collect();
+            let (settled, left) = std::mem::take(&mut push.rows)
+                .into_iter()
+                .partition(|(id, _)| named.contains(&Token::new(*id, push.target).0));
+            push.rows = settled;
+            carried = left;
+            let now_us = self.host.clock.now().wall_us;
+            Job::new(push.target, &push.method, self.lane, &told, now_us)
+        });
+        self.settle(self.outcomes(push, progress, attempts)).await;
+        if let Some(job) = job
+            && !carried.is_empty()
+        {
+            let rows = carried.into_iter().map(|(link, write)| Carried {
+                link,
+                generation: write.generation,
+                create: write.id.is_none(),
+            });
+            let event = Event::JobBegun {
+                sync: self.running.index,
+                job,
+                rows: rows.collect(),
+            };
+            self.host.send(event).await;
         }
     }
 
@@ -137,14 +179,20 @@ impl Round {
         let halves = match failure::verdict(error, self.host.random()) {
             CallVerdict::Bisect if unsent.len() > 1 => {
                 let rest = unsent.split_off(unsent.len() / 2);
-                [unsent, rest]
-                    .into_iter()
-                    .map(|rows| Push {
-                        target: push.target,
-                        method: push.method.clone(),
-                        rows,
-                    })
-                    .collect()
+                // A half may be too small for the method of the whole.
+                let manifest = self.running.endpoints[push.target].plugin.manifest();
+                let methods: Vec<&Method> = manifest.interactive_methods().collect();
+                let halves = [unsent, rest]
+                    .map(|rows| plan(&self.running.model, push.target, &methods, rows));
+                let refused = halves.iter().flat_map(|half| &half.refused);
+                settled.extend(refused.map(|(id, write, reason)| {
+                    let dead = Settling::Dead {
+                        generation: write.generation,
+                        reason: reason.clone(),
+                    };
+                    (*id, dead)
+                }));
+                halves.into_iter().flat_map(|half| half.pushes).collect()
             }
             CallVerdict::Bisect => {
                 for (id, write) in unsent {
@@ -237,23 +285,13 @@ impl Round {
                             after,
                         }
                     }
-                    Some(Outcome::Refused(refusal)) => {
-                        match for_refusal(&refusal, attempts, self.host.random()) {
-                            Verdict::Retry { wait_ms, counts } => {
-                                Settling::Postponed { wait_ms, counts }
-                            }
-                            Verdict::ReadFirst => Settling::ReadFirst { side: target },
-                            Verdict::Park => Settling::Dead {
-                                generation: write.generation,
-                                reason: Reason {
-                                    code: refusal.code,
-                                    message: refusal.message,
-                                    fields: refusal.fields,
-                                    target: Some(target),
-                                },
-                            },
-                        }
-                    }
+                    Some(Outcome::Refused(refusal)) => Settling::refused(
+                        refusal,
+                        attempts,
+                        write.generation,
+                        target,
+                        self.host.random(),
+                    ),
                     Some(Outcome::Unknown(message)) => {
                         self.unknown(write, attempts, &unclear("outcome-unknown", message))
                     }
@@ -273,7 +311,7 @@ impl Round {
     }
 }
 
-fn unclear(code: &str, message: String) -> CallError {
+pub(super) fn unclear(code: &str, message: String) -> CallError {
     CallError::Fault(Fault::new(
         tidegate_core::plugin::FaultKind::Transient,
         code,
@@ -281,7 +319,11 @@ fn unclear(code: &str, message: String) -> CallError {
     ))
 }
 
-fn after_by_id<'a>(model: &Model, side: Side, after: &'a [ChangeSet]) -> HashMap<&'a str, Fields> {
+pub(super) fn after_by_id<'a>(
+    model: &Model,
+    side: Side,
+    after: &'a [ChangeSet],
+) -> HashMap<&'a str, Fields> {
     let mut found = HashMap::new();
     for set in after {
         let columns = model.columns(side, &set.batch);

@@ -1,0 +1,427 @@
+//! Pushes that a vendor works on as a job: each is asked after until every row has its outcome, also by a host
+//! that was started meanwhile.
+//!
+//! A job is on disk, with its rows, before it is asked for the first time. So a connector may leave the last step,
+//! the one that sets the vendor to work, to the first poll: a job that this host does not know never runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tidegate_core::job::{Job, JobId, JobRow};
+use tidegate_core::ledger::{
+    Changes, Ledger, LedgerError, Room, SyncId, decode, key_job, link_key, prefix,
+};
+use tidegate_core::merge::Fields;
+use tidegate_core::pace::Lane;
+use tidegate_core::plugin::{
+    ConnectorContext, Executed, Fault, FaultKind, Outcome, Progress, RowOutcome,
+};
+use tidegate_core::record::{LinkId, Token};
+use tidegate_core::verdict::{ATTEMPTS_MAX, backoff_ms};
+use tidegate_gateway::Call;
+use tidegate_sandbox::CallError;
+use tidegate_store::{KeyRange, Seq, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{CAPTURE_ROWS, Engine, EngineError, Event, Host, scan};
+use super::failure;
+use super::records::{self, Committed};
+use super::running::Running;
+use super::settling::{Settled, Settling};
+use super::writing::{after_by_id, unclear};
+
+/// A row that a push has given to a job.
+pub(super) struct Carried {
+    pub link: LinkId,
+    pub generation: u32,
+    pub create: bool,
+}
+
+/// Jobs as they stand in the store, with the rows that are still out.
+pub(super) type Jobs = BTreeMap<JobId, (Job, HashMap<LinkId, JobRow>)>;
+
+/// A job as people see it.
+pub(super) struct Underway {
+    pub job: Job,
+    pub rows: usize,
+}
+
+/// The sync's jobs. A row whose job is not on disk was pushed right before the host died: its record is taken away,
+/// and it is a write of unknown outcome like any other.
+pub(super) async fn recover(store: &Store, sync: SyncId) -> Result<Jobs, EngineError> {
+    let mut jobs = Jobs::new();
+    for (key, bytes) in store.scan(&KeyRange::prefix(prefix(Room::Job, sync)), usize::MAX)? {
+        if let Some(id) = key_job(&key) {
+            jobs.insert(id, (decode("job", &bytes)?, HashMap::new()));
+        }
+    }
+    for page in scan(store, Room::JobRow, sync)? {
+        let mut orphans = Changes::new();
+        for (link, bytes) in page {
+            let row: JobRow = decode("job row", &bytes)?;
+            match jobs.get_mut(&row.job) {
+                Some((_, rows)) => {
+                    rows.insert(link, row);
+                }
+                None => {
+                    orphans.insert(link_key(Room::JobRow, sync, link), None);
+                }
+            }
+        }
+        if !orphans.is_empty() {
+            records::commit(store, orphans).await?;
+        }
+    }
+    Ok(jobs)
+}
+
+impl Engine {
+    /// Keeps a job that a push has begun, rows first: without its job, a row is of unknown outcome.
+    pub(super) async fn job_begun(
+        &mut self,
+        index: usize,
+        job: Job,
+        carried: Vec<Carried>,
+    ) -> Result<(), EngineError> {
+        let sync = &mut self.syncs[index];
+        let id = JobId(sync.last_job + 1);
+        sync.last_job = id.0;
+        let sync_id = sync.running.id;
+        let base = Committed(self.host.store.clone());
+        let mut rows = HashMap::with_capacity(carried.len());
+        let mut carried = carried.into_iter().peekable();
+        while carried.peek().is_some() {
+            let mut ledger = Ledger::new(&base, sync_id);
+            let mut intents = Changes::new();
+            let mut bytes = 0;
+            while ledger.bytes() + bytes < records::SLICE_BYTES
+                && let Some(Carried {
+                    link,
+                    generation,
+                    create,
+                }) = carried.next()
+            {
+                let row = JobRow {
+                    job: id,
+                    generation,
+                    create,
+                };
+                ledger.put_job_row(link, &row);
+                rows.insert(link, row);
+                if let Some((key, sent)) = self.host.intents.entrust(sync_id, link) {
+                    bytes += key.len() + sent.len();
+                    intents.insert(key, Some(sent));
+                }
+            }
+            let mut changes = ledger.into_changes();
+            changes.append(&mut intents);
+            records::commit(&self.host.store, changes).await?;
+        }
+        let stored = self.keep_job(index, id, &job).await?;
+        tracing::info!(sync = %self.syncs[index].running.model.spec.name, job = id.0, method = %job.method, rows = rows.len(), "a job has begun");
+        self.follow(index, id, job, rows, Some(stored));
+        Ok(())
+    }
+
+    /// Asks after a job from now on, once it is on disk.
+    pub(super) fn follow(
+        &mut self,
+        index: usize,
+        id: JobId,
+        job: Job,
+        rows: HashMap<LinkId, JobRow>,
+        stored: Option<Seq>,
+    ) {
+        let sync = &mut self.syncs[index];
+        let underway = Underway {
+            job: job.clone(),
+            rows: rows.len(),
+        };
+        sync.jobs.insert(id, underway);
+        let following = Following {
+            host: self.host.clone(),
+            running: sync.running.clone(),
+            id,
+            job,
+            rows,
+            stored,
+        };
+        self.tasks.spawn(following.run(self.cancel.clone()));
+    }
+
+    async fn keep_job(&self, index: usize, id: JobId, job: &Job) -> Result<Seq, EngineError> {
+        let base = Committed(self.host.store.clone());
+        let mut ledger = Ledger::new(&base, self.syncs[index].running.id);
+        ledger.put_job(id, job);
+        Ok(records::commit(&self.host.store, ledger.into_changes()).await?)
+    }
+
+    /// What a poll has told is settled by now; `None` when the job has ended.
+    pub(super) async fn job_asked(
+        &mut self,
+        index: usize,
+        id: JobId,
+        job: Option<Job>,
+    ) -> Result<(), EngineError> {
+        if let Some(job) = job {
+            self.keep_job(index, id, &job).await?;
+            if let Some(underway) = self.syncs[index].jobs.get_mut(&id) {
+                underway.job = job;
+            }
+            return Ok(());
+        }
+        let base = Committed(self.host.store.clone());
+        let mut ledger = Ledger::new(&base, self.syncs[index].running.id);
+        ledger.remove_job(id);
+        records::commit(&self.host.store, ledger.into_changes()).await?;
+        self.syncs[index].jobs.remove(&id);
+        tracing::info!(sync = %self.syncs[index].running.model.spec.name, job = id.0, "a job has ended");
+        Ok(())
+    }
+}
+
+/// Asks after one job.
+struct Following {
+    host: Host,
+    running: Arc<Running>,
+    id: JobId,
+    job: Job,
+    /// Those without an outcome yet.
+    rows: HashMap<LinkId, JobRow>,
+    /// When the job is on disk.
+    stored: Option<Seq>,
+}
+
+impl Following {
+    async fn run(self, cancel: CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.follow() => {}
+        }
+    }
+
+    async fn follow(mut self) {
+        if let Some(seq) = self.stored
+            && self.host.store.durable(seq).await.is_err()
+        {
+            // The engine hears of it from its own next commit, and ends the host.
+            return;
+        }
+        let mut failures = 0;
+        loop {
+            self.pause().await;
+            match self.poll().await {
+                Ok(progress) => {
+                    failures = 0;
+                    let told = progress.job.clone();
+                    if !self.take_in(progress).await {
+                        return;
+                    }
+                    let now_us = self.host.clock.now().wall_us;
+                    let Some(told) = told.filter(|_| !self.rows.is_empty()) else {
+                        let none = unclear("outcome-missing", "the job ended without it".into());
+                        self.give_up(&none).await;
+                        return;
+                    };
+                    self.job.asked(&told, now_us);
+                    self.tell(Some(self.job.clone())).await;
+                }
+                Err(error) if is_unknown_to_vendor(&error) => {
+                    self.give_up(&error).await;
+                    return;
+                }
+                Err(error) => {
+                    failures += 1;
+                    let wait_ms = self.failed(&error, failures).await;
+                    let now_us = self.host.clock.now().wall_us;
+                    self.job.due_us = now_us.saturating_add_unsigned(wait_ms * 1_000);
+                }
+            }
+        }
+    }
+
+    /// Until the vendor is to be asked, and may be.
+    async fn pause(&self) {
+        let now = self.host.clock.now();
+        let left_us = u64::try_from(self.job.due_us - now.wall_us).unwrap_or(0);
+        let until_ms = now.mono_ms + left_us / 1_000;
+        self.host.clock.sleep_until(until_ms).await;
+        let syncs = [self.running.model.spec.name.clone()];
+        let place = self.running.endpoints[self.job.target].place();
+        self.host
+            .gates
+            .pass(&*self.host.clock, &syncs, &[place])
+            .await;
+    }
+
+    async fn poll(&self) -> Result<Progress, CallError> {
+        let endpoint = &self.running.endpoints[self.job.target];
+        let tokens = self.rows.keys();
+        let call = Call {
+            sync: self.running.model.spec.name.clone(),
+            function: "poll",
+            // The work is done and paid for; rows that wait for its outcome hold up others.
+            lane: self.job.lane.min(Lane::Normal),
+            may_write: true,
+            tokens: Arc::new(
+                tokens
+                    .map(|link| Token::new(*link, self.job.target).0)
+                    .collect(),
+            ),
+        };
+        let context = ConnectorContext {
+            config: endpoint.config.clone(),
+            now: self.host.clock.now().wall_us,
+            rows_max: u32::try_from(self.rows.len()).unwrap_or(u32::MAX),
+        };
+        let gateway = endpoint.gateway.clone();
+        let state = self.job.state.clone();
+        endpoint.plugin.poll(gateway, call, &context, state).await
+    }
+
+    /// Settles the rows that have an outcome. False when the store can't be read, of which the engine has heard.
+    async fn take_in(&mut self, progress: Progress) -> bool {
+        let model = self.running.model.clone();
+        let after = after_by_id(&model, self.job.target, &progress.after);
+        for some in progress.outcomes.chunks(CAPTURE_ROWS) {
+            match self.settlings(some, &after) {
+                Ok(settled) => self.settle(settled).await,
+                Err(error) => return self.broken(error).await,
+            }
+        }
+        true
+    }
+
+    async fn broken(&self, error: LedgerError) -> bool {
+        self.host.send(Event::Broken(error.into())).await;
+        false
+    }
+
+    fn settlings(
+        &mut self,
+        outcomes: &[RowOutcome],
+        after: &HashMap<&str, Fields>,
+    ) -> Result<Settled, LedgerError> {
+        let mut settled = Settled::with_capacity(outcomes.len());
+        for RowOutcome { token, outcome } in outcomes {
+            let link = Token(*token).link();
+            let Some(row) = self.rows.get(&link).copied() else {
+                continue;
+            };
+            let settling = match outcome {
+                Outcome::Written(written) => Settling::Delivered {
+                    row,
+                    outcome: written.clone(),
+                    after: after.get(written.id.as_str()).cloned(),
+                },
+                Outcome::Refused(refusal) => Settling::refused(
+                    refusal.clone(),
+                    self.attempts(link)?,
+                    row.generation,
+                    self.job.target,
+                    self.host.random(),
+                ),
+                Outcome::Unknown(message) => {
+                    self.unknown(link, row, &unclear("outcome-unknown", message.clone()))?
+                }
+            };
+            self.rows.remove(&link);
+            self.host.intents.end(self.running.id, link);
+            settled.push((link, settling));
+        }
+        Ok(settled)
+    }
+
+    fn attempts(&self, link: LinkId) -> Result<u32, LedgerError> {
+        let base = Committed(self.host.store.clone());
+        let entry = Ledger::new(&base, self.running.id).entry(link)?;
+        Ok(entry.map_or(0, |entry| entry.attempts))
+    }
+
+    fn unknown(
+        &self,
+        link: LinkId,
+        row: JobRow,
+        error: &CallError,
+    ) -> Result<Settling, LedgerError> {
+        let base = Committed(self.host.store.clone());
+        let Some(sent) = Ledger::new(&base, self.running.id).intent(link)? else {
+            return Ok(Settling::Missing);
+        };
+        if self.attempts(link)? < ATTEMPTS_MAX {
+            return Ok(Settling::Unknown { sent });
+        }
+        Ok(Settling::GivenUp {
+            generation: row.generation,
+            reason: failure::reason(error, Some(self.job.target)),
+            sent,
+        })
+    }
+
+    /// The job is over, and what it has not told is unknown: it is read before it is written again (invariant 6).
+    async fn give_up(&mut self, error: &CallError) {
+        let links: Vec<LinkId> = self.rows.keys().copied().collect();
+        for some in links.chunks(CAPTURE_ROWS) {
+            let settled: Result<Settled, LedgerError> = some
+                .iter()
+                .map(|link| Ok((*link, self.unknown(*link, self.rows[link], error)?)))
+                .collect();
+            match settled {
+                Ok(settled) => {
+                    for link in some {
+                        self.host.intents.end(self.running.id, *link);
+                    }
+                    self.settle(settled).await;
+                }
+                Err(error) => {
+                    self.broken(error).await;
+                    return;
+                }
+            }
+        }
+        self.tell(None).await;
+    }
+
+    async fn settle(&self, settled: Settled) {
+        let event = Event::Settle {
+            sync: self.running.index,
+            settled,
+            job: Some(self.id),
+        };
+        self.host.send(event).await;
+    }
+
+    async fn tell(&self, job: Option<Job>) {
+        let event = Event::JobAsked {
+            sync: self.running.index,
+            id: self.id,
+            job,
+        };
+        self.host.send(event).await;
+    }
+
+    /// A poll that failed as a whole says nothing of the rows: the job is asked after again, for as long as it takes.
+    async fn failed(&self, error: &CallError, failures: u32) -> u64 {
+        let (sync, target) = (self.running.index, self.job.target);
+        let backoff_ms = backoff_ms(failures, self.host.random());
+        if error.blames_input() {
+            let reason = failure::reason(error, Some(target));
+            self.host.send(Event::Crashed { sync, reason }).await;
+            return backoff_ms;
+        }
+        let wait_ms = self.host.call_failed(sync, target, error).await;
+        wait_ms.max(backoff_ms)
+    }
+}
+
+/// The vendor says that there is no such job.
+fn is_unknown_to_vendor(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Fault(Fault {
+            kind: FaultKind::Missing | FaultKind::Refused,
+            executed: Executed::No,
+            ..
+        })
+    )
+}
