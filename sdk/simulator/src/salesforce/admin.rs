@@ -193,12 +193,7 @@ fn administer(
 fn purge(org: &mut Org, now_ms: u64) -> usize {
     let mut purged = 0;
     for table in &mut org.tables {
-        let gone: Vec<Id> = table
-            .rows
-            .iter()
-            .filter(|(_, row)| !row.live())
-            .map(|(id, _)| *id)
-            .collect();
+        let gone: Vec<Id> = table.binned().collect();
         for id in gone {
             table.take(id);
             purged += 1;
@@ -225,17 +220,20 @@ pub(crate) fn records(table: &Table) -> impl Iterator<Item = Value> + '_ {
     table
         .rows
         .iter()
-        .map(|(id, row)| Value::Object(table.dump(*id, row)))
+        .map(|(id, row)| Value::Object(table.dump(id, row)))
 }
 
 fn journal(org: &Org, query: &[(String, String)]) -> Answer {
-    let after = query
-        .iter()
-        .find(|(name, _)| name == "after")
-        .and_then(|(_, value)| value.parse().ok())
-        .unwrap_or(0);
-    let lines = org.journal.lines_after(after).concat();
-    Answer::text(200, "application/x-ndjson", lines)
+    let number = |wanted: &str| {
+        let mut all = query.iter().filter(|(name, _)| name == wanted);
+        all.find_map(|(_, value)| value.parse().ok())
+    };
+    let after = number("after").unwrap_or(0);
+    let most = number("limit").unwrap_or(u64::MAX);
+    match org.journal.lines(after, most) {
+        Ok(lines) => Answer::text(200, "application/x-ndjson", lines),
+        Err(error) => problem(500, &format!("the journal can't be read: {error}")),
+    }
 }
 
 fn table(org: &Org, object: &str) -> Result<usize, AdminError> {

@@ -19,6 +19,8 @@ pub(crate) struct Call {
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// The body of a part of another call, which is parsed already.
+    pub(crate) parsed: Option<Arc<Value>>,
     /// What is asked in SOAP; then there is no path that matters.
     pub(crate) soap: Option<Arc<Envelope>>,
 }
@@ -56,6 +58,7 @@ impl Call {
             query,
             headers,
             body: body.into(),
+            parsed: None,
             soap: None,
         })
     }
@@ -75,6 +78,7 @@ impl Call {
             query: Vec::new(),
             headers: all,
             body: Bytes::new(),
+            parsed: None,
             soap: Some(Arc::new(envelope)),
         }
     }
@@ -98,6 +102,9 @@ impl Call {
     }
 
     pub(crate) fn json(&self) -> Result<Value, ApiError> {
+        if let Some(parsed) = &self.parsed {
+            return Ok(Value::clone(parsed));
+        }
         serde_json::from_slice(&self.body)
             .map_err(|error| ApiError::bad("JSON_PARSER_ERROR", error.to_string()))
     }

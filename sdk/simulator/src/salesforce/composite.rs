@@ -1,6 +1,7 @@
 //! Several calls in one: `composite`, whose parts may refer to earlier ones, and `batch`, whose parts may not.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -215,9 +216,9 @@ fn subrequest(
 ) -> Result<Answer, ApiError> {
     let url = part["url"].as_str().unwrap_or_default();
     let method = part["method"].as_str().unwrap_or("GET");
+    let mut call = Call::new(method, url, outer.headers.clone(), Vec::new())?;
     let body = part.get("body").or_else(|| part.get("richInput"));
-    let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    let call = Call::new(method, url, outer.headers.clone(), bytes)?;
+    call.parsed = body.cloned().map(Arc::new);
     let target = Target::of(&call)?;
     if matches!(
         target,

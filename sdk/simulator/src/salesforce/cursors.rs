@@ -9,6 +9,8 @@ use super::soql::Query;
 
 /// An org keeps only so many; the oldest goes.
 const CURSORS_MAX: usize = 200;
+/// Nor is there room for more rows than this in all of them together, but for the newest one's.
+const ROWS_MAX: usize = 10_000_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
@@ -42,8 +44,10 @@ impl Cursors {
             opened_ms: now_ms,
         };
         self.open.insert(id, cursor);
-        if self.open.len() > CURSORS_MAX {
-            self.open.pop_first();
+        let mut rows: usize = self.open.values().map(|cursor| cursor.ids.len()).sum();
+        while self.open.len() > CURSORS_MAX || (rows > ROWS_MAX && self.open.len() > 1) {
+            let gone = self.open.pop_first();
+            rows -= gone.map_or(0, |(_, cursor)| cursor.ids.len());
         }
         id
     }

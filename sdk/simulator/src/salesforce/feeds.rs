@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError};
 use super::call::Call;
-use super::id::Id;
 use super::moment;
 use super::org::Org;
 
@@ -21,12 +20,10 @@ pub(crate) fn updated(
 ) -> Result<Answer, ApiError> {
     let window = window(call, now_ms, 30)?;
     let table = &org.tables[org.table(object)?];
-    let from = (window.start, Id::LEAST);
     let ids: Vec<String> = table
-        .by_stamp
-        .range(from..(window.end, Id::LEAST))
-        .filter(|(_, id)| table.rows[id].live())
-        .map(|(_, id)| id.to_string())
+        .stamped(window.clone())
+        .filter(|(_, row)| row.live())
+        .map(|(id, _)| id.to_string())
         .collect();
     check_count(ids.len())?;
     let covered = covered(org, &window, now_ms);
@@ -43,9 +40,8 @@ pub(crate) fn deleted(
     let window = window(call, now_ms, 15)?;
     let table = &org.tables[org.table(object)?];
     let records: Vec<Value> = table
-        .by_stamp
-        .range((window.start, Id::LEAST)..)
-        .filter_map(|(_, id)| Some((id, table.rows[id].deleted_ms?)))
+        .stamped(window.start..i64::MAX)
+        .filter_map(|(id, row)| Some((id, row.deleted_ms()?)))
         .filter(|(_, deleted_ms)| window.contains(deleted_ms))
         .map(|(id, deleted_ms)| {
             json!({"id": id.to_string(), "deletedDate": moment::written(deleted_ms)})

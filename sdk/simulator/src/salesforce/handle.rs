@@ -109,8 +109,13 @@ impl Handle {
     }
 
     /// Committed writes after this sequence number; 0 for all.
+    ///
+    /// # Panics
+    ///
+    /// If the journal's file can't be read back.
     pub fn journal(&self, after: u64) -> Vec<Entry> {
-        self.shared.org().journal.after(after)
+        let entries = self.shared.org().journal.after(after);
+        entries.unwrap_or_else(|error| panic!("the journal can't be read: {error}"))
     }
 
     /// Every record of an object with all of its fields, deleted ones too; empty if there is no such object.

@@ -46,6 +46,32 @@ impl Id {
         }
     }
 
+    /// The number that follows the prefix; nothing for an id of another instance.
+    pub(crate) fn serial(self) -> Option<u64> {
+        if self.0[3..6] != *INSTANCE {
+            return None;
+        }
+        let digit = |byte: &u8| match byte {
+            b'0'..=b'9' => u64::from(byte - b'0'),
+            b'A'..=b'Z' => u64::from(byte - b'A') + 10,
+            _ => u64::from(byte - b'a') + 36,
+        };
+        Some(
+            self.0[6..]
+                .iter()
+                .fold(0, |serial, byte| serial * 62 + digit(byte)),
+        )
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 15] {
+        self.0
+    }
+
+    /// From the bytes of an id.
+    pub(crate) fn of(bytes: [u8; 15]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn prefix(self) -> [u8; 3] {
         [self.0[0], self.0[1], self.0[2]]
     }
@@ -109,6 +135,15 @@ mod tests {
         }
         assert_eq!(Id::parse("001A0000006Vm9rIA"), None);
         assert_eq!(Id::parse("001A0000006Vm9r!AC"), None);
+    }
+
+    #[test]
+    fn an_id_tells_its_number() {
+        for serial in [0, 61, 62, 500_000, 999_000_000_001] {
+            assert_eq!(Id::new(*b"003", serial).serial(), Some(serial));
+        }
+        let foreign = Id::parse("003000000000001").expect("an id");
+        assert_eq!(foreign.serial(), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Every write that was committed, in order, whether or not its client ever heard of it.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -30,52 +31,69 @@ pub struct Entry {
     pub request: u64,
 }
 
-/// Entries are kept as their lines: half a million of them as values would take gigabytes.
+/// Entries are kept as their lines, in a file: half a million of them in memory would take gigabytes.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    lines: Vec<Box<str>>,
-    file: Option<File>,
+    file: File,
+    /// Where each entry's line ends.
+    ends: Vec<u64>,
 }
 
 impl Journal {
-    /// With a path, entries are also appended to that file, which is emptied first.
+    /// With a path, the lines are in that file, which is emptied first; without one, in a file that nobody sees.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let file = match path {
+            Some(path) => {
+                let mut options = OpenOptions::new();
+                let options = options.read(true).write(true).create(true);
+                options.truncate(true).open(path)?
+            }
+            None => tempfile::tempfile()?,
+        };
         Ok(Self {
-            lines: Vec::new(),
-            file: path.map(File::create).transpose()?,
+            file,
+            ends: Vec::new(),
         })
     }
 
     /// Takes a committed transaction. The lines are with the operating system when this returns, so
     /// they outlive both the client and the simulator.
     pub(crate) fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        let first = self.lines.len();
-        for mut entry in entries {
-            entry.seq = self.lines.len() as u64 + 1;
-            let line = serde_json::to_string(&entry)? + "\n";
-            self.lines.push(line.into());
+        let begins = self.ends.last().copied().unwrap_or(0);
+        let first = self.ends.len();
+        let mut lines = Vec::new();
+        let mut ends = Vec::with_capacity(entries.len());
+        for (place, mut entry) in entries.into_iter().enumerate() {
+            entry.seq = (first + place) as u64 + 1;
+            serde_json::to_writer(&mut lines, &entry)?;
+            lines.push(b'\n');
+            ends.push(begins + lines.len() as u64);
         }
-        match &mut self.file {
-            Some(file) => file.write_all(self.lines[first..].concat().as_bytes()),
-            None => Ok(()),
-        }
+        self.file.write_all_at(&lines, begins)?;
+        self.ends.extend(ends);
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lines.len()
+        self.ends.len()
     }
 
-    /// One JSON object each, with its line feed.
-    pub(crate) fn lines_after(&self, seq: u64) -> &[Box<str>] {
-        let from = usize::try_from(seq).unwrap_or(usize::MAX);
-        self.lines.get(from..).unwrap_or_default()
+    /// At most so many after this sequence number: one JSON object each, with its line feed.
+    pub(crate) fn lines(&self, after: u64, most: u64) -> io::Result<String> {
+        let end = |entries: u64| {
+            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            let last = entries.min(self.ends.len()).checked_sub(1);
+            last.map_or(0, |place| self.ends[place])
+        };
+        let (from, to) = (end(after), end(after.saturating_add(most)));
+        let mut lines = vec![0; usize::try_from(to - from).unwrap_or(0)];
+        self.file.read_exact_at(&mut lines, from)?;
+        String::from_utf8(lines).map_err(io::Error::other)
     }
 
-    pub(crate) fn after(&self, seq: u64) -> Vec<Entry> {
-        let lines = self.lines_after(seq).iter();
-        // Each line was written by this very room.
-        lines
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+    pub(crate) fn after(&self, seq: u64) -> io::Result<Vec<Entry>> {
+        let lines = self.lines(seq, u64::MAX)?;
+        let entries = lines.lines().map(serde_json::from_str);
+        Ok(entries.collect::<Result<_, _>>()?)
     }
 }

@@ -96,7 +96,7 @@ fn stored(id: Id, tables: &[Table], found: &mut HashSet<Id>) {
         };
         for field in &table.object.fields {
             if let (Kind::Reference { .. }, Source::Cell(cell)) = (&field.kind, field.source)
-                && let Cell::Link(parent) = row.cells[cell]
+                && let Cell::Link(parent) = row.cells.get(cell)
             {
                 found.insert(parent);
             }

@@ -6,7 +6,7 @@
 //! through a `transaction`, whose `rules` check them; what it commits goes to the `journal`.
 //!
 //! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
-//! (what a value is); `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
+//! (what a value is); `cells`, `shelf`, `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
 //! change); `batch` (what all writers of many rows share); `soql`, `cursors` (how they are found); `call`, `route`, then
 //! the answering rooms; `login`, `sessions`, `ledger`, `faults`, `gate`, `worker`, `serve`, `admin`, `handle`.
 //!
@@ -18,6 +18,7 @@ mod batch;
 mod bulk;
 mod call;
 mod cell;
+mod cells;
 mod collections;
 mod composite;
 mod cursors;
@@ -43,6 +44,7 @@ mod rules;
 mod schema;
 mod serve;
 mod sessions;
+mod shelf;
 mod soap;
 mod soql;
 mod standard;

@@ -142,10 +142,7 @@ impl Org {
         let rows: BTreeMap<&str, usize> = self
             .tables
             .iter()
-            .map(|table| {
-                let live = table.rows.values().filter(|row| row.live()).count();
-                (table.object.name.as_str(), live)
-            })
+            .map(|table| (table.object.name.as_str(), table.live()))
             .collect();
         json!({
             "now_ms": now_ms,
@@ -207,8 +204,7 @@ fn found_organization(tables: &mut [Table], now_ms: i64) -> Id {
                 created_ms: now_ms,
                 modified_ms: now_ms,
                 stamp_ms: now_ms,
-                deleted_ms: None,
-                master: None,
+                gone: None,
             },
         );
         return id;

@@ -99,12 +99,13 @@ impl Transaction<'_> {
     ) -> Result<(), RowError> {
         self.check_locks(table, row)?;
         let object = &self.table(table).object;
+        let cells = row.cells.open();
         let mut missing = Vec::new();
         for field in &object.fields {
             let Source::Cell(cell) = field.source else {
                 continue;
             };
-            let value = &row.cells[cell];
+            let value = &cells[cell];
             if field.required && *value == Cell::Null {
                 missing.push(field.name.clone());
             }
@@ -175,10 +176,11 @@ impl Transaction<'_> {
         else {
             return Ok(());
         };
+        let name = row.cells.get(last);
         let twin = table
-            .holders(email, &row.cells[email])
+            .holders(email, &row.cells.get(email))
             .iter()
-            .any(|id| table.rows[id].cells[last].order(&row.cells[last]).is_eq());
+            .any(|id| table.rows[id].cells.get(last).order(&name).is_eq());
         if twin {
             let message = "Use one of these records?";
             return Err(RowError::new("DUPLICATES_DETECTED", message));

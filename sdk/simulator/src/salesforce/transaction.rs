@@ -127,8 +127,7 @@ impl<'a> Transaction<'a> {
             created_ms: self.stamp_ms,
             modified_ms: self.stamp_ms,
             stamp_ms: self.stamp_ms,
-            deleted_ms: None,
-            master: None,
+            gone: None,
         };
         self.check(table, None, &row)?;
         self.check_duplicates(table, &row)?;
@@ -144,9 +143,11 @@ impl<'a> Transaction<'a> {
         fields: &Map<String, Value>,
     ) -> Result<(), Refusal> {
         let mut row = self.existing(table, id)?.clone();
+        let mut cells = row.cells.open();
         for (cell, value) in self.changes(table, fields)? {
-            row.cells[cell] = value;
+            cells[cell] = value;
         }
+        row.cells = cells.into();
         self.touch(&mut row);
         row.modified_ms = row.stamp_ms;
         self.check(table, Some(id), &row)?;
@@ -177,7 +178,7 @@ impl<'a> Transaction<'a> {
         let mut row = self.existing(table, id)?.clone();
         self.touch(&mut row);
         self.check_locks(table, &row)?;
-        row.deleted_ms = Some(row.stamp_ms);
+        row.bin(None);
         self.put(op, table, id, row);
         for (child_table, cell, cascades) in self.links_to(table) {
             let holders = self.org.tables[child_table]
@@ -197,12 +198,11 @@ impl<'a> Transaction<'a> {
     /// Out of the recycle bin again, and with it what went there along with it.
     pub(crate) fn undelete(&mut self, table: usize, id: Id) -> Result<(), Refusal> {
         let (mut row, deleted_ms) = match self.org.tables[table].rows.get(&id) {
-            Some(row) => (row.clone(), row.deleted_ms.ok_or_else(undelete_failed)?),
+            Some(row) => (row.clone(), row.deleted_ms().ok_or_else(undelete_failed)?),
             None => return Err(undelete_failed().into()),
         };
         self.touch(&mut row);
-        row.deleted_ms = None;
-        row.master = None;
+        row.gone = None;
         self.check(table, Some(id), &row)?;
         self.put("undelete", table, id, row);
         for (child_table, cell, cascades) in self.links_to(table) {
@@ -210,15 +210,11 @@ impl<'a> Transaction<'a> {
                 continue;
             }
             let children = &self.org.tables[child_table];
-            let stamped = (deleted_ms, Id::LEAST)..(deleted_ms + 1, Id::LEAST);
             let along: Vec<Id> = children
-                .by_stamp
-                .range(stamped)
-                .map(|(_, child)| *child)
-                .filter(|child| {
-                    let row = &children.rows[child];
-                    row.deleted_ms == Some(deleted_ms) && row.cells[cell] == Cell::Link(id)
-                })
+                .stamped(deleted_ms..deleted_ms + 1)
+                .filter(|(_, row)| row.deleted_ms() == Some(deleted_ms))
+                .filter(|(_, row)| row.cells.get(cell) == Cell::Link(id))
+                .map(|(child, _)| child)
                 .collect();
             for child in along {
                 self.undelete(child_table, child)?;
@@ -255,8 +251,7 @@ impl<'a> Transaction<'a> {
             }
             let mut row = self.existing(table, *loser)?.clone();
             self.touch(&mut row);
-            row.deleted_ms = Some(row.stamp_ms);
-            row.master = Some(master);
+            row.bin(Some(master));
             self.put("merge", table, *loser, row);
         }
         Ok(related)
@@ -272,7 +267,7 @@ impl<'a> Transaction<'a> {
         let mut row = self.existing(table, id)?.clone();
         for (name, value) in values {
             if let Some(cell) = self.org.tables[table].object.cell(name) {
-                row.cells[cell] = value;
+                row.cells.set(cell, value);
             }
         }
         self.touch(&mut row);
@@ -288,7 +283,7 @@ impl<'a> Transaction<'a> {
 
     fn relink(&mut self, table: usize, id: Id, cell: usize, to: Cell) -> Result<(), Refusal> {
         let mut row = self.existing(table, id)?.clone();
-        row.cells[cell] = to;
+        row.cells.set(cell, to);
         self.touch(&mut row);
         self.put("update", table, id, row);
         Ok(())
@@ -336,18 +331,20 @@ impl<'a> Transaction<'a> {
 
     fn entry(&self, op: &str, table: usize, id: Id, before: Option<&Row>) -> Entry {
         let table = &self.org.tables[table];
-        let row = &table.rows[&id];
+        let cells = table.rows[&id].cells.open();
+        let before = before.map(|before| before.cells.open());
         let mut external_ids = Map::new();
         let mut fields = Map::new();
         for field in &table.object.fields {
             let Source::Cell(cell) = field.source else {
                 continue;
             };
-            let value = &row.cells[cell];
+            let value = &cells[cell];
             if field.external_id && *value != Cell::Null {
                 external_ids.insert(field.name.clone(), value.json(field));
             }
-            if before.map_or(*value != Cell::Null, |before| before.cells[cell] != *value) {
+            let was = before.as_ref().map_or(&Cell::Null, |before| &before[cell]);
+            if was != value {
                 fields.insert(field.name.clone(), value.json(field));
             }
         }
@@ -387,7 +384,7 @@ impl<'a> Transaction<'a> {
         fields
             .iter()
             .find_map(|field| match (&field.kind, field.source) {
-                (Kind::Reference { .. }, Source::Cell(cell)) => match row.cells[cell] {
+                (Kind::Reference { .. }, Source::Cell(cell)) => match row.cells.get(cell) {
                     Cell::Link(parent) if self.began.contended.contains(&parent) => Some(parent),
                     _ => None,
                 },

@@ -345,8 +345,8 @@ fn page(
 
 fn text(id: Id, row: &Row, field: &Field) -> String {
     let value = Table::value(id, row, field);
-    match value.as_ref() {
-        Cell::Moment(ms) => moment::written(*ms).replace("+0000", "Z"),
+    match value {
+        Cell::Moment(ms) => moment::written(ms).replace("+0000", "Z"),
         cell => match cell.json(field) {
             Value::Null => String::new(),
             Value::String(text) => text,

@@ -1,7 +1,5 @@
 //! Matching rows in order, by the narrowest index that the filter allows.
 
-use std::ops::Bound;
-
 use super::super::cell::Cell;
 use super::super::id::Id;
 use super::super::schema::{Field, Source};
@@ -34,35 +32,41 @@ pub(crate) fn find(query: &Query, table: &Table, deleted_too: bool) -> Vec<Id> {
             sorted(query, rows.filter(|(id, row)| wanted(*id, row))),
         );
     }
-    let least = |source| {
+    let bound = |bound: fn(&Filter, Source) -> Option<Cell>, source| {
         let filter = query.filter.as_ref()?;
-        least(filter, source)
+        bound(filter, source)
     };
-    let stamp = least(Source::Stamp);
-    if leads(&query.order, Source::Stamp) || (query.order.is_empty() && stamp.is_some()) {
-        let from = match stamp {
-            Some(Cell::Moment(ms)) => Bound::Included((ms, Id::LEAST)),
-            _ => Bound::Unbounded,
+    let (from, to) = (bound(least, Source::Stamp), bound(most, Source::Stamp));
+    let by_stamp = leads(&query.order, Source::Stamp);
+    let by_id = leads(&query.order, Source::Id);
+    if by_stamp || (from.is_some() && !by_id) {
+        let from_ms = match from {
+            Some(Cell::Moment(ms)) => ms,
+            _ => 0,
         };
-        let found = table
-            .by_stamp
-            .range((from, Bound::Unbounded))
-            .filter_map(|(_, id)| Some((*id, table.rows.get(id)?)))
-            .filter(|(id, row)| wanted(*id, row))
-            .map(|(id, _)| id)
-            .take(enough);
-        return cut(query, found.collect());
+        let to_ms = match to {
+            Some(Cell::Moment(ms)) => ms.saturating_add(1),
+            _ => i64::MAX,
+        };
+        let rows = table.stamped(from_ms..to_ms);
+        let rows = rows.filter(|(id, row)| wanted(*id, row));
+        if by_stamp || query.order.is_empty() {
+            return cut(query, rows.map(|(id, _)| id).take(enough).collect());
+        }
+        return cut(query, sorted(query, rows));
     }
-    let from = match least(Source::Id) {
-        Some(Cell::Link(id)) => Bound::Included(id),
-        _ => Bound::Unbounded,
+    let from = match bound(least, Source::Id) {
+        Some(Cell::Link(id)) => id,
+        _ => Id::LEAST,
     };
-    let rows = table
-        .rows
-        .range((from, Bound::Unbounded))
-        .map(|(id, row)| (*id, row))
-        .filter(|(id, row)| wanted(*id, row));
-    if query.order.is_empty() || leads(&query.order, Source::Id) {
+    let last = match bound(most, Source::Id) {
+        Some(Cell::Link(id)) => Some(id),
+        _ => None,
+    };
+    let rows = table.rows.from(from);
+    let rows = rows.take_while(|(id, _)| last.is_none_or(|last| *id <= last));
+    let rows = rows.filter(|(id, row)| wanted(*id, row));
+    if query.order.is_empty() || by_id {
         return cut(query, rows.map(|(id, _)| id).take(enough).collect());
     }
     cut(query, sorted(query, rows))
@@ -115,14 +119,13 @@ fn by_value(field: &Field, values: &[Cell], table: &Table, deleted_too: bool) ->
                 _ => None,
             })
             .collect(),
-        // The key index knows live rows and real values only.
-        Source::Cell(cell)
-            if table.is_indexed(cell) && !deleted_too && !values.contains(&Cell::Null) =>
-        {
-            values
+        // The key index knows live rows and real values only; what is in the recycle bin is looked through.
+        Source::Cell(cell) if table.is_indexed(cell) && !values.contains(&Cell::Null) => {
+            let live = values
                 .iter()
-                .flat_map(|value| table.holders(cell, value).iter().copied())
-                .collect()
+                .flat_map(|value| table.holders(cell, value).iter().copied());
+            let binned = table.binned().filter(|_| deleted_too);
+            live.chain(binned).collect()
         }
         _ => return None,
     };
@@ -134,10 +137,10 @@ fn by_value(field: &Field, values: &[Cell], table: &Table, deleted_too: bool) ->
 /// Below what nothing can match: the highest bound of an AND, the lowest of an OR.
 fn least(filter: &Filter, source: Source) -> Option<Cell> {
     match filter {
-        Filter::And(all) => all
-            .iter()
-            .filter_map(|filter| least(filter, source))
-            .max_by(Cell::order),
+        Filter::And(all) => {
+            let bounds = all.iter().filter_map(|filter| least(filter, source));
+            bounds.max_by(Cell::order)
+        }
         Filter::Or(any) => {
             let bounds: Option<Vec<Cell>> =
                 any.iter().map(|filter| least(filter, source)).collect();
@@ -146,6 +149,26 @@ fn least(filter: &Filter, source: Source) -> Option<Cell> {
         Filter::Compare(
             field,
             Comparison::Equal | Comparison::Greater | Comparison::GreaterOrEqual,
+            value,
+        ) if field.source == source && *value != Cell::Null => Some(value.clone()),
+        _ => None,
+    }
+}
+
+/// Above what nothing can match.
+fn most(filter: &Filter, source: Source) -> Option<Cell> {
+    match filter {
+        Filter::And(all) => {
+            let bounds = all.iter().filter_map(|filter| most(filter, source));
+            bounds.min_by(Cell::order)
+        }
+        Filter::Or(any) => {
+            let bounds: Option<Vec<Cell>> = any.iter().map(|filter| most(filter, source)).collect();
+            bounds?.into_iter().max_by(Cell::order)
+        }
+        Filter::Compare(
+            field,
+            Comparison::Equal | Comparison::Less | Comparison::LessOrEqual,
             value,
         ) if field.source == source && *value != Cell::Null => Some(value.clone()),
         _ => None,

@@ -41,7 +41,7 @@ pub(super) fn matches(filter: &Filter, id: Id, row: &Row) -> bool {
             let value = Table::value(id, row, field);
             among.iter().any(|with| equal(&value, with)) != *negated
         }
-        Filter::Like(field, pattern) => match Table::value(id, row, field).as_ref() {
+        Filter::Like(field, pattern) => match Table::value(id, row, field) {
             Cell::Text(text) => {
                 let letters: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
                 like(pattern, &letters)
@@ -100,7 +100,7 @@ pub(super) fn order(orders: &[Order], a: (Id, &Row), b: (Id, &Row)) -> Ordering 
             Table::value(a.0, a.1, &order.field),
             Table::value(b.0, b.1, &order.field),
         );
-        let nulls = (*x == Cell::Null, *y == Cell::Null);
+        let nulls = (x == Cell::Null, y == Cell::Null);
         let found = match nulls {
             (true, true) => Ordering::Equal,
             (true, false) if order.nulls_last => Ordering::Greater,
