@@ -168,6 +168,14 @@ impl Host {
         }
     }
 
+    /// `kill -9`, and returns when it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("no host was started")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Ends it as an operator would, and expects a clean end.
     pub async fn stop(&mut self) -> Result<()> {
         control::ask(&self.data(), &Request::Stop).await?;

@@ -27,12 +27,14 @@
 //! - [`plan`]: from writes to pushes
 //! - [`job`]: pushes that a vendor works on, until every row of them is settled
 //! - [`verdict`]: from what happened to what is done about it
+//! - [`discreet`]: a vendor's words without customers' values
 //! - [`settle`]: from what became of a record to what is remembered
 
 pub mod alert;
 pub mod batch;
 pub mod brake;
 pub mod capture;
+pub mod discreet;
 pub mod hold;
 pub mod job;
 pub mod lanes;

@@ -27,6 +27,9 @@ pub struct Plan {
     pub refused: Vec<(LinkId, Write, Reason)>,
 }
 
+/// Rows of one job at most, whatever the vendor takes: a round holds them in memory, several times over.
+const JOB_ROWS_MAX: usize = 10_000;
+
 /// Methods that a lane's rows may take. A job's outcomes come late, and one row of it waits for all: so it is for what
 /// can wait, and for more when the allowance runs out.
 pub fn usable(methods: &[Method], lane: Lane, level: impl FnOnce() -> Level) -> Vec<&Method> {
@@ -45,7 +48,7 @@ pub fn usable(methods: &[Method], lane: Lane, level: impl FnOnce() -> Level) -> 
 /// Rows worth taking for one round, of so many that are ready: a full job where that is cheapest, else two full uses
 /// of the widest other method.
 pub fn round_rows(usable: &[&Method], ready: usize) -> usize {
-    let job = widest(usable, MethodKind::Job).map(|most| most.min(ready));
+    let job = widest(usable, MethodKind::Job).map(|most| most.min(JOB_ROWS_MAX).min(ready));
     let job = job.filter(|rows| {
         cheapest(usable, *rows).is_some_and(|method| method.kind == MethodKind::Job)
     });
@@ -55,7 +58,7 @@ pub fn round_rows(usable: &[&Method], ready: usize) -> usize {
 /// Rows of a round that more would not make cheaper.
 pub fn full_round(usable: &[&Method]) -> usize {
     let job = widest(usable, MethodKind::Job).unwrap_or_default();
-    job.max(two_uses(usable))
+    job.min(JOB_ROWS_MAX).max(two_uses(usable))
 }
 
 fn two_uses(usable: &[&Method]) -> usize {
@@ -128,7 +131,8 @@ fn parent(write: &Write, field: FieldId) -> Option<&str> {
     }
 }
 
-/// Fewest calls for so many rows; among equals the one that answers at once, then the smaller one.
+/// Fewest calls for so many rows; among equals the one that answers at once, then the one that ties rows together
+/// least, then the smaller one.
 fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
     offered
         .iter()
@@ -138,6 +142,7 @@ fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
             (
                 uses * u64::from(method.calls),
                 method.kind == MethodKind::Job,
+                method.references,
                 method.rows_max,
             )
         })
@@ -300,5 +305,65 @@ impl Push {
             states: Vec::new(),
             values: Values::Text(keys),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn method(name: &str, kind: MethodKind, rows: [u32; 2], calls: u32) -> Method {
+        Method {
+            name: name.to_owned(),
+            kind,
+            operations: vec![OperationKind::Update],
+            rows_min: rows[0],
+            rows_max: rows[1],
+            bytes_max: 1 << 20,
+            calls,
+            objects_max: 1,
+            references: name == "graph",
+        }
+    }
+
+    /// What Salesforce offers.
+    fn offered() -> Vec<Method> {
+        vec![
+            method("single", MethodKind::Interactive, [1, 1], 1),
+            method("collections", MethodKind::Interactive, [2, 200], 1),
+            method("graph", MethodKind::Interactive, [2, 500], 1),
+            method("composite", MethodKind::Interactive, [201, 1_000], 1),
+            method("bulk", MethodKind::Job, [2_000, 30_000], 5),
+        ]
+    }
+
+    #[test]
+    fn the_table_decides_how_rows_travel_and_the_lane_whether_a_job_may() {
+        let offered = offered();
+        let cases = [
+            (Lane::Backfill, Level::Plenty, 1, "single", 2_000),
+            (Lane::Backfill, Level::Plenty, 200, "collections", 2_000),
+            (Lane::Backfill, Level::Plenty, 201, "composite", 2_000),
+            (Lane::Backfill, Level::Plenty, 5_000, "composite", 2_000),
+            (Lane::Backfill, Level::Plenty, 5_001, "bulk", 5_001),
+            (Lane::Backfill, Level::Plenty, 90_000, "bulk", JOB_ROWS_MAX),
+            (Lane::Normal, Level::Notify, 90_000, "composite", 2_000),
+            (Lane::Normal, Level::Stretch, 90_000, "bulk", JOB_ROWS_MAX),
+            (Lane::Critical, Level::Critical, 90_000, "composite", 2_000),
+        ];
+        for (lane, level, ready, name, rows) in cases {
+            let usable = usable(&offered, lane, || level);
+            let method = cheapest(&usable, ready).expect("a method");
+            assert_eq!(method.name, name, "{lane:?} {level:?} {ready}");
+            assert_eq!(
+                round_rows(&usable, ready),
+                rows,
+                "{lane:?} {level:?} {ready}"
+            );
+        }
+        let patient = usable(&offered, Lane::Backfill, Level::default);
+        assert_eq!(full_round(&patient), JOB_ROWS_MAX);
+        let busy = usable(&offered, Lane::Normal, Level::default);
+        assert_eq!(full_round(&busy), 2_000);
     }
 }

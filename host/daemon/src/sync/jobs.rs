@@ -14,9 +14,9 @@ use tidegate_core::ledger::{
 use tidegate_core::merge::Fields;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{
-    ConnectorContext, Executed, Fault, FaultKind, Outcome, Progress, RowOutcome,
+    ConnectorContext, Executed, Fault, FaultKind, Outcome, Progress, Refusal, RowOutcome,
 };
-use tidegate_core::record::{LinkId, Token};
+use tidegate_core::record::{Entry, LinkId, Pending, Token};
 use tidegate_core::verdict::{ATTEMPTS_MAX, backoff_ms};
 use tidegate_gateway::Call;
 use tidegate_sandbox::CallError;
@@ -314,13 +314,7 @@ impl Following {
                     outcome: written.clone(),
                     after: after.get(written.id.as_str()).cloned(),
                 },
-                Outcome::Refused(refusal) => Settling::refused(
-                    refusal.clone(),
-                    self.attempts(link)?,
-                    row.generation,
-                    self.job.target,
-                    self.host.random(),
-                ),
+                Outcome::Refused(refusal) => self.refused(link, row, refusal)?,
                 Outcome::Unknown(message) => {
                     self.unknown(link, row, &unclear("outcome-unknown", message.clone()))?
                 }
@@ -332,10 +326,35 @@ impl Following {
         Ok(settled)
     }
 
-    fn attempts(&self, link: LinkId) -> Result<u32, LedgerError> {
+    fn entry(&self, link: LinkId) -> Result<Option<Entry>, LedgerError> {
         let base = Committed(self.host.store.clone());
-        let entry = Ledger::new(&base, self.running.id).entry(link)?;
-        Ok(entry.map_or(0, |entry| entry.attempts))
+        Ledger::new(&base, self.running.id).entry(link)
+    }
+
+    fn refused(
+        &self,
+        link: LinkId,
+        row: JobRow,
+        refusal: &Refusal,
+    ) -> Result<Settling, LedgerError> {
+        let entry = self.entry(link)?;
+        let source = self.job.target.other();
+        let pending = entry
+            .as_ref()
+            .and_then(|entry| entry.pending[source].as_ref());
+        // What was sent is not known any more; what it was made of nearly always reads the same.
+        let values = match pending {
+            Some(Pending::Row { values, .. }) => &**values,
+            _ => &[],
+        };
+        Ok(Settling::refused(
+            refusal.clone(),
+            values,
+            entry.as_ref().map_or(0, |entry| entry.attempts),
+            row.generation,
+            self.job.target,
+            self.host.random(),
+        ))
     }
 
     fn unknown(
@@ -348,7 +367,8 @@ impl Following {
         let Some(sent) = Ledger::new(&base, self.running.id).intent(link)? else {
             return Ok(Settling::Missing);
         };
-        if self.attempts(link)? < ATTEMPTS_MAX {
+        let attempts = self.entry(link)?.map_or(0, |entry| entry.attempts);
+        if attempts < ATTEMPTS_MAX {
             return Ok(Settling::Unknown { sent });
         }
         Ok(Settling::GivenUp {

@@ -1,5 +1,6 @@
 //! What rounds have learnt becomes what is remembered: one transaction a batch (invariant 3).
 
+use tidegate_core::discreet::discreet;
 use tidegate_core::job::{JobId, JobRow};
 use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Fields, Write};
@@ -8,6 +9,7 @@ use tidegate_core::record::{FieldId, LinkId, Reason, Sent, Sides};
 use tidegate_core::reference::ParentKey;
 use tidegate_core::settle::{self, Found, Left};
 use tidegate_core::sync::Side;
+use tidegate_core::value::Value;
 use tidegate_core::verdict::{Verdict, for_refusal};
 
 use super::engine::{CAPTURE_ROWS, Engine, EngineError, Host};
@@ -77,6 +79,7 @@ pub(super) type Settled = Vec<(LinkId, Settling)>;
 impl Settling {
     pub(super) fn refused(
         refusal: Refusal,
+        values: &[(FieldId, Value)],
         attempts: u32,
         generation: u32,
         target: Side,
@@ -89,7 +92,7 @@ impl Settling {
                 generation,
                 reason: Reason {
                     code: refusal.code,
-                    message: refusal.message,
+                    message: discreet(&refusal.message, values),
                     fields: refusal.fields,
                     target: Some(target),
                 },

@@ -287,6 +287,7 @@ impl Round {
                     }
                     Some(Outcome::Refused(refusal)) => Settling::refused(
                         refusal,
+                        &write.values,
                         attempts,
                         write.generation,
                         target,

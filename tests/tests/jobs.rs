@@ -1,0 +1,142 @@
+//! A host is killed at each step of a bulk job: nothing is lost, and nothing that the vendor has carried out is sent
+//! again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tidegate::status::{Status, SyncStatus};
+use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
+use tidegate_tests::{built, host::Host, things};
+
+const CONFIG: &str = r#"
+[plugins.sqlite]
+file = "{plugins}/sqlite.wasm"
+[plugins.salesforce]
+file = "{plugins}/salesforce.wasm"
+[plugins.field-map]
+file = "{plugins}/field-map.wasm"
+
+[endpoints.db]
+plugin = "sqlite"
+origins = { main = "sqlite:people.db" }
+[endpoints.crm]
+plugin = "salesforce"
+origins = { main = "{url}" }
+interval = "1h"
+[endpoints.crm.auth]
+scheme = "oauth2-client-credentials"
+client-id = { file = "client-id" }
+client-secret = { file = "client-secret" }
+
+[syncs.people]
+initial = "left"
+left = { endpoint = "db", object = "people" }
+right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
+[syncs.people.mapping]
+plugin = "field-map"
+[syncs.people.mapping.config]
+rules = [{ left = "name", right = "LastName" }]
+"#;
+
+/// More than other methods carry for what a job costs.
+const ROWS: u64 = 8_000;
+/// Of them, those whose name the vendor refuses.
+const REFUSED: u64 = ROWS / 100;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where the host dies: the first request of that kind is carried out and not answered, or the vendor takes its time.
+const STEPS: &[Fault] = &[
+    Fault::DropJobCreate,
+    Fault::DropJobUpload,
+    Fault::DropJobClose,
+    Fault::DropJobPoll,
+    Fault::DropJobResults,
+    Fault::JobSlow,
+];
+
+fn people(status: &Status, as_wanted: impl Fn(&SyncStatus) -> bool) -> Vec<String> {
+    let wrong = status.syncs.iter().filter(|sync| !as_wanted(sync));
+    wrong.map(|sync| format!("{sync:?}")).collect()
+}
+
+fn happened(org: &Handle, fault: Fault) -> u64 {
+    org.stats()["faults"][fault.name()].as_u64().unwrap_or(0)
+}
+
+/// Every record once, written once, under the name that it has in the database.
+fn each_once(org: &Handle) -> Result<()> {
+    let mut written: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in org.journal(0) {
+        if entry.object == "Contact" {
+            *written.entry(entry.id.clone()).or_default() += 1;
+        }
+    }
+    let again = written.values().filter(|times| **times > 1).count();
+    ensure!(again == 0, "{again} records were written more than once");
+    let contacts = org.records("Contact");
+    ensure!(
+        contacts.len() as u64 == ROWS - REFUSED && written.len() == contacts.len(),
+        "{} contacts, {} written",
+        contacts.len(),
+        written.len()
+    );
+    for contact in contacts {
+        let key = contact["Tidegate_Id__c"].as_str().context("no key")?;
+        ensure!(contact["LastName"] == format!("of {key}"), "{contact}");
+    }
+    Ok(())
+}
+
+async fn killed_at(step: Fault) -> Result<()> {
+    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
+    let org = Simulator::start(Options {
+        slow_job_ms: 10_000,
+        ..Options::default()
+    })
+    .await?;
+    let config = CONFIG
+        .replace("{plugins}", &plugins.display().to_string())
+        .replace("{url}", org.base_url());
+    let mut host = Host::new(&config)?;
+    host.give_credentials(&Credentials::default())?;
+    let database = things::database(&host, "people.db")?;
+    database.execute_batch(&format!(
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+         INSERT INTO people SELECT i, CASE WHEN i % 100 = 0 THEN printf('%0300d', i) ELSE 'of ' || i END FROM n"
+    ))?;
+    org.set_fault(step, When::Next(1));
+    host.start()?;
+    host.until(PATIENCE, |status| {
+        let reached = happened(&org, step) > 0;
+        Ok(if reached {
+            Vec::new()
+        } else {
+            vec![format!("{status:?}")]
+        })
+    })
+    .await?;
+    host.kill()?;
+
+    host.start()?;
+    let done = |sync: &SyncStatus| {
+        let idle = sync.waiting + sync.in_flight == 0 && sync.jobs.is_empty();
+        idle && sync.linked == ROWS && sync.dead == REFUSED
+    };
+    host.until(PATIENCE, |status| Ok(people(status, done)))
+        .await?;
+    each_once(&org)?;
+    host.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_each_step_of_a_job_loses_and_resends_nothing() -> Result<()> {
+    for step in STEPS {
+        killed_at(*step)
+            .await
+            .with_context(|| format!("killed at {step}"))?;
+        println!("killed at {step}: nothing lost, nothing sent again");
+    }
+    Ok(())
+}
