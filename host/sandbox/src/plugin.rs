@@ -292,7 +292,8 @@ impl Plugin {
                 connector_call!(self, "poll", outside, call, ctx, |guest, store, context| {
                     guest.call_poll(store, &context, &job)
                 });
-            let progress = answer?;
+            let mut progress = answer?;
+            sent.keep_pending(&mut progress.outcomes);
             contract::progress(&sent, &progress, self.rows_max(ctx.rows_max))?;
             Ok(progress)
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidegate_core::plugin::{OperationKind, Operations, Outcome, Progress};
+use tidegate_core::plugin::{OperationKind, Operations, Outcome, Progress, RowOutcome};
 
 use super::broken;
 use super::change::{ID_BYTES_MAX, POSITION_BYTES_MAX, RowsMax, change_set};
@@ -17,6 +17,12 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    /// Leaves out what a poll says of rows that have an outcome already: the poll before it may have named them, and
+    /// the host have died before it kept the job's new state.
+    pub(crate) fn keep_pending(&self, outcomes: &mut Vec<RowOutcome>) {
+        outcomes.retain(|row| self.tokens.contains_key(&row.token));
+    }
+
     pub(crate) fn pending(tokens: &HashSet<u64>) -> Self {
         Self {
             tokens: tokens.iter().map(|token| (*token, None)).collect(),
@@ -52,10 +58,6 @@ pub(crate) fn progress(
     let mut ids = HashSet::new();
     for row in &progress.outcomes {
         let Some(operation) = sent.tokens.get(&row.token) else {
-            if sent.records.is_none() {
-                // Settled since, by a poll whose end the host did not live to keep.
-                continue;
-            }
             let message = format!(
                 "an outcome names row {}, which this call was never given",
                 row.token
