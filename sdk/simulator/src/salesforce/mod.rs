@@ -6,11 +6,12 @@
 //! through a `transaction`, whose `rules` check them; what it commits goes to the `journal`.
 //!
 //! Rooms in reading order: `options`, `schema` and `standard` (what the org is); `id`, `cell`, `decimal`, `moment`
-//! (what a value is); `cells`, `shelf`, `table`, `org` (where values live); `transaction`, `rules`, `locks`, `journal` (how they
-//! change); `batch` (what all writers of many rows share); `soql`, `cursors` (how they are found); `call`, `route`, then
-//! the answering rooms; `login`, `sessions`, `ledger`, `faults`, `gate`, `worker`, `serve`, `admin`, `handle`.
+//! (what a value is); `cells`, `shelf`, `table`, `org` (where values live); `transaction`, `rules`, `recycle`,
+//! `locks`, `journal` (how they change); `batch` (what all writers of many rows share); `soql`, `cursors` (how they
+//! are found); `call`, `route`, then the answering rooms; `login`, `sessions`, `ledger`, `faults`, `gate`, `worker`,
+//! `serve`, `admin`, `handle`.
 //!
-//! Absent: a disk (everything is in memory, but for the journal's file), push, Apex, sharing rules.
+//! Absent: a disk (everything is in memory, but for the journal), push, Apex, sharing rules.
 
 mod admin;
 mod answer;
@@ -38,6 +39,7 @@ mod moment;
 mod options;
 mod org;
 mod query;
+mod recycle;
 mod route;
 mod rows;
 mod rules;
