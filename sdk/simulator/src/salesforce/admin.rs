@@ -73,7 +73,7 @@ pub(crate) fn answer(
         ("POST", ["merge", object]) => merge(org, object, &body, clock.now_ms()),
         ("POST", ["undelete", object]) => undelete(org, object, &body, clock.now_ms()),
         ("POST", ["purge"]) => Ok(json!({"purged": purge(org, clock.now_ms())})),
-        ("GET", ["records", object]) => return dump(org, object),
+        ("GET", ["records", object]) => return dump(org, object, query),
         ("GET", ["journal"]) => return journal(org, query),
         _ => return problem(404, "the simulator has no such administration path"),
     };
@@ -204,13 +204,18 @@ fn purge(org: &mut Org, now_ms: u64) -> usize {
 }
 
 /// Every record, deleted ones too, one JSON object a line in order of id.
-fn dump(org: &Org, object: &str) -> Answer {
+fn dump(org: &Org, object: &str, query: &[(String, String)]) -> Answer {
     let Ok(table) = table(org, object) else {
         return problem(404, "there is no such object");
     };
+    let table = &org.tables[table];
+    let after = parameter(query, "after").and_then(Id::parse);
+    let most = parameter(query, "limit").and_then(|most| most.parse().ok());
+    let rows = table.rows.from(after.unwrap_or(Id::LEAST));
+    let rows = rows.filter(|(id, _)| Some(*id) != after);
     let mut lines = String::new();
-    for record in records(&org.tables[table]) {
-        lines.push_str(&record.to_string());
+    for (id, row) in rows.take(most.unwrap_or(usize::MAX)) {
+        lines.push_str(&Value::Object(table.dump(id, row)).to_string());
         lines.push('\n');
     }
     Answer::text(200, "application/x-ndjson", lines)
@@ -224,16 +229,18 @@ pub(crate) fn records(table: &Table) -> impl Iterator<Item = Value> + '_ {
 }
 
 fn journal(org: &Org, query: &[(String, String)]) -> Answer {
-    let number = |wanted: &str| {
-        let mut all = query.iter().filter(|(name, _)| name == wanted);
-        all.find_map(|(_, value)| value.parse().ok())
-    };
+    let number = |name| parameter(query, name).and_then(|value| value.parse().ok());
     let after = number("after").unwrap_or(0);
     let most = number("limit").unwrap_or(u64::MAX);
     match org.journal.lines(after, most) {
         Ok(lines) => Answer::text(200, "application/x-ndjson", lines),
         Err(error) => problem(500, &format!("the journal can't be read: {error}")),
     }
+}
+
+fn parameter<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = query.iter().find(|(found, _)| found == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 fn table(org: &Org, object: &str) -> Result<usize, AdminError> {
