@@ -38,6 +38,7 @@ struct Wanted {
     bulk_file_bytes: Option<usize>,
     bulk_batches: Option<u64>,
     bulk_query_jobs: Option<u64>,
+    bulk_rows: Option<u64>,
     session_days: Option<u64>,
     bulk_page_rows: Option<usize>,
     faults: HashMap<String, String>,
@@ -132,6 +133,7 @@ fn options(wanted: &Wanted) -> Options {
         bulk_file_bytes_max: wanted.bulk_file_bytes.unwrap_or(given.bulk_file_bytes_max),
         bulk_batches_max: wanted.bulk_batches.unwrap_or(given.bulk_batches_max),
         bulk_query_jobs_max: wanted.bulk_query_jobs.unwrap_or(given.bulk_query_jobs_max),
+        bulk_rows_max: wanted.bulk_rows.unwrap_or(given.bulk_rows_max),
         session_timeout_ms: wanted
             .session_days
             .map_or(given.session_timeout_ms, |days| days * 24 * 60 * 60 * 1000),

@@ -39,6 +39,8 @@ pub struct Options {
     pub bulk_file_bytes_max: usize,
     /// Batches of bulk jobs in a rolling day, one for every started 10,000 rows.
     pub bulk_batches_max: u64,
+    /// Rows of bulk jobs in a rolling day.
+    pub bulk_rows_max: u64,
     /// Query jobs in a rolling day.
     pub bulk_query_jobs_max: u64,
     /// Rows in a page of a query job's results where none are asked for; the vendor's own figure is not known.
@@ -81,6 +83,7 @@ impl Default for Options {
             bulk_chunk_ms: 50,
             bulk_file_bytes_max: 100_000_000,
             bulk_batches_max: 15_000,
+            bulk_rows_max: 150_000_000,
             bulk_query_jobs_max: 10_000,
             bulk_page_rows: 50_000,
             page_rows_max: 2_000,

@@ -154,6 +154,7 @@ impl Org {
                 "daily": self.ledger.stats(now_ms),
                 "long_calls": self.in_flight.stats(),
                 "bulk_batches": self.bulk.batches.stats(now_ms),
+                "bulk_rows": self.bulk.rows.stats(now_ms),
                 "query_jobs": self.bulk.query_jobs.stats(now_ms),
             },
             "jobs": self.bulk.stats(),

@@ -94,6 +94,7 @@ pub(crate) struct Bulk {
     serial: u64,
     /// One for every started 10,000 rows.
     pub(crate) batches: Ledger,
+    pub(crate) rows: Ledger,
     pub(crate) query_jobs: Ledger,
     /// Somebody lets time pass for the jobs already.
     pub(crate) attended: bool,
@@ -107,6 +108,7 @@ impl Bulk {
             due: BTreeSet::new(),
             serial: 0,
             batches: Ledger::new(options.bulk_batches_max, 0),
+            rows: Ledger::new(options.bulk_rows_max, 0),
             query_jobs: Ledger::new(options.bulk_query_jobs_max, 0),
             attended: false,
         }

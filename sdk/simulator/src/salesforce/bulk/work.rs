@@ -158,6 +158,12 @@ fn begin_chunk(org: &mut Org, job: &mut Job, now_ms: u64) {
             .head
             .fail("ExceededQuota : ApiBatchItems Limit exceeded.", now_ms);
     }
+    if !org.bulk.rows.take(now_ms, stretch.rows.len() as u64) {
+        // The words are not verified.
+        return job
+            .head
+            .fail("ExceededQuota : Bulk API rows Limit exceeded.", now_ms);
+    }
     let mut rows: Vec<Fields> = stretch
         .rows
         .iter()
