@@ -452,6 +452,21 @@ impl Batch {
         Ok(())
     }
 
+    /// Of the values alone.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |column: &Column| match &column.values {
+            Values::Boolean(values) => values.len(),
+            Values::Date(values) => 4 * values.len(),
+            Values::Integer(values) | Values::Timestamp(values) => 8 * values.len(),
+            Values::Float(values) => 8 * values.len(),
+            Values::Decimal(packed)
+            | Values::Text(packed)
+            | Values::Bytes(packed)
+            | Values::Json(packed) => packed.bytes.len(),
+        };
+        self.columns.iter().map(bytes).sum::<usize>() as u64
+    }
+
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -21,6 +21,7 @@
 //! - `timing`: how long requests take, and when one has counted
 //! - [`report`]: what an answer's headers say of a pool
 //! - [`count`]: what comes of a permit in a pool
+//!   - [`learned`]: what answers have told of it, for the next host
 //!   - `hear`: what its answer tells
 //! - `turns`: whose turn it is among the syncs of a lane
 //! - `line`: who waits, and in which order
@@ -34,6 +35,7 @@
 //! - [`ladder`]: what is asked of everybody as a long allowance runs out
 //! - [`accounts`]: several credentials of one endpoint
 //! - [`breaker`]: an endpoint that fails is left alone for a while
+//! - [`doorway`]: whose turn it is where an endpoint has no room
 //! - [`width`]: how many requests an endpoint has at once
 //! - [`usage`]: what was used, by hour, pool, sync, operation and lane
 
@@ -44,11 +46,13 @@ pub mod breaker;
 mod calendar;
 pub mod cost;
 pub mod count;
+pub mod doorway;
 mod flight;
 mod hear;
 pub mod identity;
 mod keep;
 pub mod ladder;
+pub mod learned;
 pub mod ledger;
 mod line;
 mod measure;
@@ -73,8 +77,11 @@ pub use accounts::{Accounts, Purpose};
 pub use breaker::Breaker;
 pub use cost::{Draws, Kind, Shape};
 pub use count::{PoolCounts, PoolFigures};
+pub use doorway::Doorway;
 pub use identity::{Identity, PoolKey};
 pub use ladder::{Asks, Ladder, Level, Steps};
+pub use learned::Learned;
+pub use others::Pace;
 pub use pacer::{Pacer, Seat, Ticket};
 pub use park::Throttled;
 pub use report::Report;

@@ -641,11 +641,8 @@ fn a_restored_count_from_the_future_counts_as_now() {
         at(1_000),
         &[PoolCounts {
             pool: "burst".to_owned(),
-            holder: Vec::new(),
             counts: vec![(ahead, 5)],
-            booked: 0,
-            upto: 0,
-            lasts_ms: 0,
+            ..PoolCounts::default()
         }],
     );
     assert!(try_one(&mut pacer, at(10_999), Lane::Critical).is_err());

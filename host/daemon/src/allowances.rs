@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use serde::Deserialize;
 use tidegate_core::ledger::{LedgerError, decode, encode};
 use tidegate_gateway::{Account, Clock, PoolCounts};
 use tidegate_store::{ApplyError, Batch, DurableError, ReadError, Store};
 
 use crate::host::Reached;
 
-/// First byte of the keys, apart from those of the records.
-const ROOM: u8 = b'p';
+/// First byte of the keys, apart from those of the records; and of those of an earlier format.
+const ROOM: u8 = b'a';
+const EARLIER_ROOM: u8 = b'p';
 /// What was drawn is kept so often, and before what is booked runs out.
 const EVERY_MS: u64 = 1_000;
 
@@ -40,23 +42,63 @@ fn accounts(gateways: &BTreeMap<Arc<str>, Reached>) -> BTreeMap<&str, &Account> 
         .collect()
 }
 
-/// What is only in use at once ends with this process's connections: it is left out, as such a pool would be taken for full
-/// for a while at every start after a kill.
 fn snapshots(gateways: &BTreeMap<Arc<str>, Reached>) -> Vec<(&Account, Vec<PoolCounts>)> {
     let accounts = accounts(gateways).into_values();
     accounts
-        .map(|account| {
-            let mut counts = account.snapshot();
-            counts.retain(|pool| pool.lasts_ms == 0);
-            (account, counts)
-        })
+        .map(|account| (account, account.snapshot()))
         .collect()
 }
 
-fn key(account: &str) -> Vec<u8> {
-    let mut key = vec![ROOM];
+fn key(room: u8, account: &str) -> Vec<u8> {
+    let mut key = vec![room];
     key.extend_from_slice(account.as_bytes());
     key
+}
+
+/// Counts as they were kept before what answers tell was kept too.
+#[derive(Deserialize)]
+struct Earlier {
+    pool: String,
+    holder: Vec<String>,
+    counts: Vec<(i64, u64)>,
+    booked: u64,
+    upto: u64,
+    lasts_ms: u64,
+}
+
+impl From<Earlier> for PoolCounts {
+    fn from(earlier: Earlier) -> Self {
+        Self {
+            pool: earlier.pool,
+            holder: earlier.holder,
+            counts: earlier.counts,
+            booked: earlier.booked,
+            upto: earlier.upto,
+            lasts_ms: earlier.lasts_ms,
+            ..Self::default()
+        }
+    }
+}
+
+/// What an earlier run has kept of an account; nothing when there was none.
+fn found(store: &Store, account: &str) -> Result<Vec<PoolCounts>, AllowanceError> {
+    let read = |room| {
+        let found = store.get(&key(room, account));
+        found.map_err(|source| AllowanceError::Read {
+            account: account.to_owned(),
+            source,
+        })
+    };
+    let counts = match (read(ROOM)?, read(EARLIER_ROOM)?) {
+        (Some(bytes), _) => decode("allowances", &bytes),
+        (None, Some(bytes)) => decode::<Vec<Earlier>>("allowances", &bytes)
+            .map(|counts| counts.into_iter().map(PoolCounts::from).collect()),
+        (None, None) => Ok(Vec::new()),
+    };
+    counts.map_err(|source| AllowanceError::Decode {
+        account: account.to_owned(),
+        source,
+    })
 }
 
 /// Gives every account what an earlier run drew, and puts what may leave next on the books: from here on requests
@@ -66,20 +108,7 @@ pub fn restore(
     gateways: &BTreeMap<Arc<str>, Reached>,
 ) -> Result<(), AllowanceError> {
     for (name, account) in accounts(gateways) {
-        let found = store
-            .get(&key(name))
-            .map_err(|source| AllowanceError::Read {
-                account: name.to_owned(),
-                source,
-            })?;
-        if let Some(bytes) = found {
-            let counts: Vec<PoolCounts> =
-                decode("allowances", &bytes).map_err(|source| AllowanceError::Decode {
-                    account: name.to_owned(),
-                    source,
-                })?;
-            account.restore(&counts);
-        }
+        account.restore(&found(store, name)?);
         account.keep_books();
     }
     Ok(())
@@ -128,8 +157,10 @@ impl Keeper {
         for (account, counts) in snapshots {
             let (name, bytes) = (account.name(), encode(counts));
             if self.last.get(name) != Some(&bytes) {
-                batch = batch.put(key(name), bytes.clone());
-                self.last.insert(name.to_owned(), bytes);
+                batch = batch.put(key(ROOM, name), bytes.clone());
+                if self.last.insert(name.to_owned(), bytes).is_none() {
+                    batch.deletes.push(key(EARLIER_ROOM, name));
+                }
             }
         }
         if !batch.puts.is_empty() {

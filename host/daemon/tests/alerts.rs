@@ -242,11 +242,8 @@ async fn levels_are_told_and_undone_by_themselves() {
         let now_ms = clock.now().wall_us / 1_000;
         account.restore(&[PoolCounts {
             pool: "daily".to_owned(),
-            holder: Vec::new(),
             counts: vec![(now_ms, used)],
-            booked: 0,
-            upto: 0,
-            lasts_ms: 0,
+            ..PoolCounts::default()
         }]);
         assert_eq!(told(&mut levels), [(level.to_owned(), false)]);
         assert_eq!(told(&mut levels), none, "once");

@@ -7,11 +7,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate::allowances::{self, Keeper};
 use tidegate::host::Reached;
+use tidegate_core::ledger::encode;
 use tidegate_gateway::{
     Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Limits, ManualClock, Origin, PoolCounts,
+    JournalError, Lane, Limits, ManualClock, Origin, PoolCounts, Readiness,
 };
-use tidegate_store::{Options, Store};
+use tidegate_store::{Batch, Options, Store};
 
 const MANIFEST: &str = r#"
 [plugin]
@@ -26,6 +27,11 @@ protocol = "https"
 name = "daily"
 limit = 1000
 window = { rolling = "24h" }
+scope = "account"
+[[pools]]
+name = "at-once"
+limit = 5
+window = { concurrency = {} }
 scope = "account"
 "#;
 
@@ -74,11 +80,8 @@ async fn the_next_host_knows_what_was_drawn() {
     allowances::restore(&store, &before).expect("nothing is kept yet");
     before["crm"].gateway.account().restore(&[PoolCounts {
         pool: "daily".to_owned(),
-        holder: Vec::new(),
         counts: vec![(now_ms, 42)],
-        booked: 0,
-        upto: 0,
-        lasts_ms: 0,
+        ..PoolCounts::default()
     }]);
     let mut keeper = Keeper::default();
     keeper.keep(&store, &before).await.expect("kept");
@@ -100,4 +103,44 @@ async fn the_next_host_knows_what_was_drawn() {
     let last = gateways(&clock);
     allowances::restore(&store, &last).expect("found");
     assert_eq!(last["crm"].gateway.pools()[0].used, 43);
+}
+
+/// What was kept before what answers tell was kept too is understood, and gives way to what is kept from then on.
+#[tokio::test]
+async fn an_earlier_format_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::default();
+    let now_ms = clock.now().wall_us / 1_000;
+    let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
+    let hosts = gateways(&clock);
+    let name = hosts["crm"].gateway.account().name().to_owned();
+    type Earlier = (String, Vec<String>, Vec<(i64, u64)>, u64, u64, u64);
+    let earlier: Vec<Earlier> = vec![("daily".to_owned(), Vec::new(), vec![(now_ms, 42)], 8, 0, 0)];
+    let key = [b"p".as_slice(), name.as_bytes()].concat();
+    let batch = Batch::new().put(key.clone(), encode(&earlier));
+    store.apply(batch).await.expect("stored");
+    allowances::restore(&store, &hosts).expect("understood");
+    assert_eq!(hosts["crm"].gateway.pools()[0].used, 50);
+    let mut keeper = Keeper::default();
+    keeper.keep(&store, &hosts).await.expect("kept");
+    assert_eq!(store.get(&key).expect("readable"), None);
+    let next = gateways(&clock);
+    allowances::restore(&store, &next).expect("found");
+    assert!(next["crm"].gateway.pools()[0].used >= 50);
+}
+
+/// A host at rest leaves nothing in use behind: the next one is not held up after a kill.
+#[tokio::test]
+async fn a_kill_at_rest_holds_up_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::default();
+    let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
+    let before = gateways(&clock);
+    allowances::restore(&store, &before).expect("nothing is kept yet");
+    let mut keeper = Keeper::default();
+    keeper.keep(&store, &before).await.expect("kept");
+    let after = gateways(&clock);
+    allowances::restore(&store, &after).expect("found");
+    let free = after["crm"].gateway.readiness(Lane::Critical, 5);
+    assert_eq!(free, Readiness::Now);
 }

@@ -191,11 +191,8 @@ fn a_quota_says_what_is_left_and_until_when() {
     let now_ms = clock.now().wall_us / 1_000;
     let counts = |pool: &str, units| PoolCounts {
         pool: pool.to_owned(),
-        holder: Vec::new(),
         counts: vec![(now_ms, units)],
-        booked: 0,
-        upto: 0,
-        lasts_ms: 0,
+        ..PoolCounts::default()
     };
     account.restore(&[counts("daily", 300), counts("today", 300)]);
     let mut noted = Usage::default();

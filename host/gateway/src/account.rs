@@ -55,6 +55,7 @@ impl Allowances {
 pub struct Account {
     name: String,
     clock: Arc<dyn Clock>,
+    promote_after_ms: u64,
     line: Mutex<Line>,
     /// What is booked runs low.
     low: Notify,
@@ -86,6 +87,7 @@ impl Account {
         Self {
             name,
             clock,
+            promote_after_ms: lanes.promote_after_ms,
             line: Mutex::new(Line {
                 pacer: Pacer::empty(lanes),
                 waking: HashMap::new(),
@@ -142,7 +144,13 @@ impl Account {
     /// An endpoint's gate, which holds what the account holds.
     pub(crate) fn gate(&self, endpoint: &Arc<str>) -> Arc<Gate> {
         let account = Arc::from(self.name.as_str());
-        let gate = Arc::new(Gate::new(endpoint.clone(), account, self.clock.clone()));
+        let gate = Gate::new(
+            endpoint.clone(),
+            account,
+            self.clock.clone(),
+            self.promote_after_ms,
+        );
+        let gate = Arc::new(gate);
         let mut doors = self.doors();
         if doors.held {
             gate.hold(Held::Account, true);

@@ -4,12 +4,14 @@
 //! dead is remembered and not tried again until the operator reloads the credentials or a long time has passed.
 //! No secret gets into a fault or a log (invariant 10).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use tidegate_core::plugin::{Executed, Fault, FaultKind, HttpMethod, HttpResponse};
+use tokio::sync::Notify;
 use url::{Url, form_urlencoded};
 
 use crate::endpoint::{AuthSpec, MAIN};
@@ -25,8 +27,12 @@ const AILING_MAX_MS: u64 = 60_000;
 /// The endpoint's credentials and what they have brought.
 pub(crate) struct Credentials {
     spec: Mutex<Arc<AuthSpec>>,
-    /// Locked during a refresh, so that there is one at a time.
+    /// Locked during a refresh, so that there is one at a time; not while leave for it is waited for.
     pub(crate) session: tokio::sync::Mutex<Session>,
+    /// A refresh has ended, well or not.
+    pub(crate) changed: Notify,
+    /// How often the operator has renewed them.
+    reloads: AtomicU64,
 }
 
 /// What a login has brought so far.
@@ -89,7 +95,14 @@ impl Credentials {
         Self {
             spec: Mutex::new(Arc::new(spec)),
             session: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            reloads: AtomicU64::new(0),
         }
+    }
+
+    /// What was refused before a reload says nothing of those that are there after it.
+    pub(crate) fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Acquire)
     }
 
     pub(crate) fn spec(&self) -> Arc<AuthSpec> {
@@ -103,6 +116,7 @@ impl Credentials {
     /// and keep what they have brought: a rotated refresh token stands nowhere else.
     pub(crate) async fn reload(&self, spec: AuthSpec) {
         let mut session = self.session.lock().await;
+        self.reloads.fetch_add(1, Ordering::AcqRel);
         if *self.spec() == spec {
             session.refused = None;
             return;

@@ -80,6 +80,7 @@ impl Gateway {
         loop {
             let routed = self.roster().route(&shape, purpose);
             let member = routed.map_err(|fault| fault.executed(executed))?;
+            let reloads = member.credentials.reloads();
             let error = match self.attempt(member, call, access, request, http).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Wire(error)) => error,
@@ -89,6 +90,12 @@ impl Gateway {
                 {
                     renewed.push(member.index);
                     member.credentials.session.lock().await.expire(generation);
+                    continue;
+                }
+                // The refusal is of one that has been replaced meanwhile.
+                Err(Failure::Expired { .. } | Failure::Denied(_))
+                    if member.credentials.reloads() != reloads =>
+                {
                     continue;
                 }
                 Err(Failure::Expired { code, .. }) => {
@@ -212,18 +219,19 @@ impl Gateway {
     ) -> Result<Leave<'a>, Fault> {
         let now_ms = self.clock().now().mono_ms;
         let deadline_ms = now_ms.saturating_add(self.limits().permit_wait_ms_max);
+        let mut visit = self.gate().visit(call.lane);
         loop {
-            let open = self.gate().open(call.lane, deadline_ms).await;
+            let open = visit.open(deadline_ms).await;
             open.map_err(|wait| self.held_back(&wait))?;
             let permit = self.permit(&member.permits, call, draws.clone()).await?;
-            if let Some(pass) = self.gate().pass(call.lane, draws.kind()) {
+            if let Some(pass) = visit.pass(draws.kind()) {
                 return Ok(Leave { permit, pass });
             }
             permit.settle(Ended::Unsent);
         }
     }
 
-    fn held_back(&self, wait: &Wait) -> Fault {
+    pub(crate) fn held_back(&self, wait: &Wait) -> Fault {
         self.counts().held_back.fetch_add(1, Ordering::Relaxed);
         held_back(wait, self.clock().now().mono_ms)
     }
@@ -321,48 +329,67 @@ impl Gateway {
         })
     }
 
-    /// What a request carries; a new token when there is none. One at a time fetches it, the others wait here.
+    /// What a request carries; a new token when there is none. One at a time fetches it. Each waits in its own lane for
+    /// leave to do so, and the first to have it serves the others: an urgent one does not wait for one that may wait.
     async fn login(&self, member: &Member, call: &Call, spec: &AuthSpec) -> Result<Login, Fault> {
         if !spec.is_oauth2() {
             return spec.standing();
         }
-        let mut session = member.credentials.session.lock().await;
+        let credentials = &member.credentials;
+        let path = self.token_path();
+        loop {
+            let changed = credentials.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(login) = self.known(&*credentials.session.lock().await)? {
+                return Ok(login);
+            }
+            let draws = draws(member, &shape(TOKEN_METHOD, &path, 0), &[])?;
+            let leave = tokio::select! {
+                biased;
+                leave = self.leave(member, call, draws) => leave?,
+                () = changed => continue,
+            };
+            let mut session = credentials.session.lock().await;
+            if let Some(known) = self.known(&session).transpose() {
+                leave.permit.settle(Ended::Unsent);
+                return known;
+            }
+            // Under the lock, as it may have been renewed since the request began.
+            let spec = credentials.spec();
+            let fetched = self.fetch_token(call, &spec, &mut session, leave);
+            let fetched = fetched.await;
+            credentials.changed.notify_waiters();
+            fetched?;
+            self.counts().refreshes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The token at hand, or the refusal that stands.
+    fn known(&self, session: &Session) -> Result<Option<Login>, Fault> {
         if let Some(login) = session.login()? {
-            return Ok(login);
+            return Ok(Some(login));
         }
-        if let Some(fault) = session.still_refused(self.clock().now().mono_ms) {
-            return Err(fault);
-        }
-        self.fetch_token(member, call, spec, &mut session).await?;
-        self.counts().refreshes.fetch_add(1, Ordering::Relaxed);
-        session.login()?.ok_or_else(|| {
-            Fault::new(
-                FaultKind::Transient,
-                "token-missing",
-                "the token was withdrawn meanwhile",
-            )
-        })
+        let now_ms = self.clock().now().mono_ms;
+        session.still_refused(now_ms).map_or(Ok(None), Err)
+    }
+
+    fn token_path(&self) -> String {
+        let auth = self.spec().manifest.auth.as_ref();
+        let path = auth.and_then(|auth| auth.token_path.clone());
+        path.unwrap_or_default()
     }
 
     async fn fetch_token(
         &self,
-        member: &Member,
         call: &Call,
         spec: &AuthSpec,
         session: &mut Session,
+        leave: Leave<'_>,
     ) -> Result<(), Fault> {
-        let path = self
-            .spec()
-            .manifest
-            .auth
-            .as_ref()
-            .and_then(|auth| auth.token_path.clone())
-            .unwrap_or_default();
         let wire = self.named_wire(MAIN)?;
-        let draws = draws(member, &shape(TOKEN_METHOD, &path, 0), &[])?;
-        let leave = self.leave(member, call, draws).await?;
         let mut url = wire.origin().clone();
-        url.set_path(&path);
+        url.set_path(&self.token_path());
         let request = session.request(spec);
         let outgoing = Outgoing {
             method: TOKEN_METHOD,

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::pace::breaker::{self, Breaker};
+use tidegate_core::pace::doorway::{self, Doorway};
 use tidegate_core::pace::{Kind, Lane, Reason, Wait, Width};
 use tokio::sync::Notify;
 
@@ -18,6 +19,8 @@ pub(crate) struct Gate {
     endpoint: Arc<str>,
     account: Arc<str>,
     clock: Arc<dyn Clock>,
+    /// Who has waited so long gets a turn among the more urgent ones.
+    promote_after_ms: u64,
     state: Mutex<State>,
     /// By lane.
     changed: [Notify; 3],
@@ -27,8 +30,7 @@ pub(crate) struct Gate {
 struct State {
     breaker: Breaker,
     width: Width,
-    /// Requests that wait here, by lane.
-    waiting: [u32; 3],
+    doorway: Doorway,
     endpoint_held: bool,
     account_held: bool,
 }
@@ -41,11 +43,17 @@ pub(crate) enum Held {
 }
 
 impl Gate {
-    pub(crate) fn new(endpoint: Arc<str>, account: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        endpoint: Arc<str>,
+        account: Arc<str>,
+        clock: Arc<dyn Clock>,
+        promote_after_ms: u64,
+    ) -> Self {
         Self {
             endpoint,
             account,
             clock,
+            promote_after_ms,
             state: Mutex::default(),
             changed: Default::default(),
         }
@@ -55,24 +63,46 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who holds it, if somebody does, and when to look again.
+    pub(crate) fn held(&self) -> Option<Wait> {
+        self.held_by(&self.state())
+    }
+
+    fn held_by(&self, state: &State) -> Option<Wait> {
+        let what = match (state.endpoint_held, state.account_held) {
+            (true, _) => self.endpoint.clone(),
+            (false, true) => self.account.clone(),
+            (false, false) => return None,
+        };
+        Some(Wait {
+            reason: Reason::Paused { what },
+            at_ms: self.clock.now().mono_ms + LOOK_MS,
+        })
+    }
+
+    /// Waits while somebody holds it, at most until `deadline_ms`: for what is no load that would have to be eased in.
+    pub(crate) async fn free(&self, deadline_ms: u64) -> Result<(), Wait> {
+        while let Some(wait) = self.held() {
+            if wait.at_ms > deadline_ms {
+                return Err(wait);
+            }
+            self.clock.sleep_until(wait.at_ms).await;
+        }
+        Ok(())
+    }
+
     /// Why nothing of a lane may leave now, and when to look again.
     pub(crate) fn look(&self, lane: Lane) -> Result<(), Wait> {
+        self.look_at(&self.state(), lane)
+    }
+
+    fn look_at(&self, state: &State, lane: Lane) -> Result<(), Wait> {
         let now_ms = self.clock.now().mono_ms;
-        let state = self.state();
-        let held = match (state.endpoint_held, state.account_held) {
-            (true, _) => Some(&self.endpoint),
-            (false, true) => Some(&self.account),
-            (false, false) => None,
-        };
-        if let Some(what) = held {
-            let what = what.clone();
-            return Err(Wait {
-                reason: Reason::Paused { what },
-                at_ms: now_ms + LOOK_MS,
-            });
+        if let Some(wait) = self.held_by(state) {
+            return Err(wait);
         }
         let endpoint = self.endpoint.clone();
-        let ahead: u32 = state.waiting[..lane as usize].iter().sum();
+        let ahead = state.doorway.ahead(now_ms, lane, self.promote_after_ms);
         let room = state.breaker.room().min(state.width.room());
         let looked = state.breaker.look(now_ms);
         if looked.is_ok() && room > ahead {
@@ -89,40 +119,14 @@ impl Gate {
         })
     }
 
-    /// Waits until something may leave, at most until `deadline_ms`; not at all when it is known to come later.
-    pub(crate) async fn open(&self, lane: Lane, deadline_ms: u64) -> Result<(), Wait> {
-        let mut place = None;
-        loop {
-            let changed = self.changed[lane as usize].notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let Err(wait) = self.look(lane) else {
-                return Ok(());
-            };
-            if wait.at_ms > deadline_ms {
-                return Err(wait);
-            }
-            place.get_or_insert_with(|| Place::take(self, lane));
-            tokio::select! {
-                () = changed => {}
-                () = self.clock.sleep_until(wait.at_ms) => {}
-            }
-        }
-    }
-
-    /// Lets one request through; `None` when others were quicker.
-    pub(crate) fn pass(&self, lane: Lane, kind: Kind) -> Option<Pass<'_>> {
-        self.look(lane).ok()?;
-        let since_ms = self.clock.now().mono_ms;
-        let mut state = self.state();
-        let pass = state.breaker.leave(since_ms).ok()?;
-        state.width.leave();
-        Some(Pass {
+    /// A request comes that wants to leave.
+    pub(crate) fn visit(&self, lane: Lane) -> Visit<'_> {
+        Visit {
             gate: self,
-            pass: Some(pass),
-            kind,
-            since_ms,
-        })
+            lane,
+            since_ms: self.clock.now().mono_ms,
+            place: None,
+        }
     }
 
     /// Holds the endpoint, or lets it go on: then one request goes first, and more follow as they come back.
@@ -142,14 +146,13 @@ impl Gate {
 
     /// Wakes as many of those who wait as may leave now, the most urgent first.
     fn wake(&self) {
+        let now_ms = self.clock.now().mono_ms;
         let state = self.state();
-        let mut room = state.breaker.room().min(state.width.room());
-        let waiting = state.waiting;
+        let room = state.breaker.room().min(state.width.room()) as usize;
+        let woken = state.doorway.woken(now_ms, room, self.promote_after_ms);
         drop(state);
-        for (changed, waiting) in self.changed.iter().zip(waiting) {
-            let woken = waiting.min(room);
+        for (changed, woken) in self.changed.iter().zip(woken) {
             (0..woken).for_each(|_| changed.notify_one());
-            room -= woken;
         }
     }
 
@@ -163,22 +166,85 @@ impl Gate {
     }
 }
 
-/// Somebody's place among those who wait.
-struct Place<'a> {
+/// A request from its coming until it leaves: it stands among those who wait while it waits here, and not while it waits
+/// for its pools.
+pub(crate) struct Visit<'a> {
     gate: &'a Gate,
     lane: Lane,
+    since_ms: u64,
+    place: Option<doorway::Place>,
 }
 
-impl<'a> Place<'a> {
-    fn take(gate: &'a Gate, lane: Lane) -> Self {
-        gate.state().waiting[lane as usize] += 1;
-        Self { gate, lane }
+impl<'a> Visit<'a> {
+    /// Waits until something may leave, at most until `deadline_ms`; not at all when it is known to come later.
+    pub(crate) async fn open(&mut self, deadline_ms: u64) -> Result<(), Wait> {
+        let gate = self.gate;
+        loop {
+            let changed = gate.changed[self.lane as usize].notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let looked = {
+                let mut state = gate.state();
+                let looked = gate.look_at(&state, self.lane);
+                match &looked {
+                    Ok(()) => self.step_aside(&mut state),
+                    Err(_) => self.step_up(&mut state),
+                }
+                looked
+            };
+            let Err(wait) = looked else {
+                return Ok(());
+            };
+            if wait.at_ms > deadline_ms {
+                return Err(wait);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = gate.clock.sleep_until(wait.at_ms) => {}
+            }
+        }
+    }
+
+    /// Goes through; `None` when others were quicker.
+    pub(crate) fn pass(&mut self, kind: Kind) -> Option<Pass<'a>> {
+        let gate = self.gate;
+        let since_ms = gate.clock.now().mono_ms;
+        let mut state = gate.state();
+        // Who has waited long is known by its place.
+        self.step_up(&mut state);
+        gate.look_at(&state, self.lane).ok()?;
+        let pass = state.breaker.leave(since_ms).ok()?;
+        state.width.leave();
+        state
+            .doorway
+            .went(since_ms, self.lane, gate.promote_after_ms);
+        self.step_aside(&mut state);
+        Some(Pass {
+            gate,
+            pass: Some(pass),
+            kind,
+            since_ms,
+        })
+    }
+
+    fn step_up(&mut self, state: &mut State) {
+        let (since_ms, lane) = (self.since_ms, self.lane);
+        self.place
+            .get_or_insert_with(|| state.doorway.enter(since_ms, lane));
+    }
+
+    fn step_aside(&mut self, state: &mut State) {
+        if let Some(place) = self.place.take() {
+            state.doorway.leave(place);
+        }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.gate.state().waiting[self.lane as usize] -= 1;
+        if let Some(place) = self.place.take() {
+            self.gate.state().doorway.leave(place);
+        }
     }
 }
 

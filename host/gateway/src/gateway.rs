@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::{Draws, Ended, Lane, PoolFigures, Reason, Shape, UnknownPool};
-use tidegate_core::plugin::{
-    Answer, Executed, Fault, FaultKind, Operation, Request, Response, SqlRequest,
-};
+use tidegate_core::pace::{Lane, PoolFigures, Reason};
+use tidegate_core::plugin::{Answer, Executed, Fault, FaultKind, Operation, Request, Response};
 use tokio::sync::watch;
 
 use crate::account::{Account, Allowances};
@@ -288,6 +286,11 @@ impl Gateway {
         self.wires.get(origin)
     }
 
+    /// The main origin, where it is a database.
+    pub(crate) fn database(&self) -> Option<&Sqlite> {
+        self.databases.get(MAIN)
+    }
+
     /// Makes the intent durable before the first byte leaves (invariant 2). A write that carries no rows, such
     /// as forgetting what was captured, has nothing whose fate could be unknown.
     pub(crate) async fn intend(&self, call: &Call, tokens: Vec<u64>) -> Result<(), Fault> {
@@ -386,70 +389,6 @@ impl Gateway {
             )),
         }
     }
-
-    async fn sql(
-        &self,
-        call: &Call,
-        access: Access,
-        run: Vec<Request>,
-    ) -> Vec<Result<Response, Fault>> {
-        let count = run.len();
-        let Some(database) = self.databases.get(MAIN) else {
-            let fault = Fault::new(
-                FaultKind::Config,
-                "sql-not-offered",
-                "the endpoint's main origin is no database",
-            );
-            return vec![Err(fault); count];
-        };
-        let first = &self.roster.first().permits;
-        let permit = match self.sql_draws(&run) {
-            Ok(draws) if draws.is_empty() => Ok(None),
-            Ok(draws) => self.permit(first, call, draws).await.map(Some),
-            Err(unknown) => Err(Fault::new(
-                FaultKind::Refused,
-                "pool-unknown",
-                unknown.to_string(),
-            )),
-        };
-        let permit = match permit {
-            Ok(permit) => permit,
-            Err(fault) => return vec![Err(fault); count],
-        };
-        if access == Access::Write {
-            let tokens = run.iter().flat_map(|request| request.rows.clone());
-            if let Err(fault) = self.intend(call, tokens.collect()).await {
-                return vec![Err(fault); count];
-            }
-        }
-        self.counts
-            .statements
-            .fetch_add(count as u64, Ordering::Relaxed);
-        let answers = database.execute(access, statements(run)).await;
-        if let Some(permit) = permit {
-            permit.settle(Ended::Answered(Vec::new()));
-        }
-        answers
-            .into_iter()
-            .map(|answer| answer.map(|response| fresh(Answer::Sql(response))))
-            .collect()
-    }
-}
-
-impl Gateway {
-    /// A transaction draws as one request.
-    fn sql_draws(&self, run: &[Request]) -> Result<Draws, UnknownPool> {
-        let shape = Shape {
-            method: None,
-            path: "",
-            rows: run.iter().map(|request| request.rows.len() as u32).sum(),
-        };
-        let named: Vec<_> = run
-            .iter()
-            .flat_map(|request| request.costs.clone())
-            .collect();
-        self.roster.first().permits.draws(&shape, &named)
-    }
 }
 
 impl Outside for Gateway {
@@ -522,7 +461,7 @@ fn allowed(call: &Call, access: Access, request: &Request) -> Result<(), Fault> 
     Ok(())
 }
 
-fn fresh(answer: Answer) -> Response {
+pub(crate) fn fresh(answer: Answer) -> Response {
     Response {
         answer,
         age_ms: 0,
@@ -536,15 +475,6 @@ fn not_attempted() -> Fault {
         "not-attempted",
         "an earlier write of the list ended with an unknown outcome",
     )
-}
-
-fn statements(run: Vec<Request>) -> Vec<SqlRequest> {
-    run.into_iter()
-        .filter_map(|request| match request.operation {
-            Operation::Sql(sql) => Some(sql),
-            Operation::Http(_) | Operation::Feed(_) => None,
-        })
-        .collect()
 }
 
 fn transaction(request: &Request) -> Option<u32> {

@@ -22,6 +22,7 @@
 //! - `retry`: repeating within bounds
 //! - `egress`: what may leave, and where to
 //! - `wire`: HTTP as it goes over the wire
+//! - `transactions`: SQL requests that belong together
 //! - `sql`: databases, and the seam behind which each engine sits
 
 mod account;
@@ -40,6 +41,7 @@ mod roster;
 mod secret;
 mod signs;
 mod sql;
+mod transactions;
 mod wire;
 
 pub use account::{Account, Allowances};

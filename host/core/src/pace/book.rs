@@ -9,6 +9,8 @@ const SHORT_PART: u64 = 20;
 const LONG_PART: u64 = 10_000;
 /// What is wanted at once of a long window is booked too, up to this part: a busy host need not wait for each snapshot.
 const BUSY_PART: u64 = 500;
+/// This part of the most that were in use at once is forgotten with each snapshot.
+const PEAK_PART: u64 = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Book {
@@ -28,14 +30,6 @@ impl Book {
             part: if short { SHORT_PART } else { LONG_PART },
             missed: 1,
             wanted: 0,
-        }
-    }
-
-    /// For what is only in use at once, and needs no count.
-    pub(super) fn without_end() -> Self {
-        Self {
-            upto: u64::MAX,
-            ..Self::new(true)
         }
     }
 
@@ -62,6 +56,47 @@ impl Book {
     pub(super) fn runs_low(&self, left: u64, limit: u64) -> bool {
         let rest = self.upto.saturating_sub(left);
         rest < self.missed || rest <= self.size(limit) / 2
+    }
+
+    pub(super) fn kept(&mut self, upto: u64) {
+        self.upto = self.upto.max(upto);
+    }
+}
+
+/// The same for what is in use at once: as many may be as the next host will take for such that go on at the vendor.
+/// Who waits is booked, and about as many as were in use of late, so that a host at rest leaves none behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AtOnce {
+    /// As many may be in use.
+    upto: u64,
+    /// The most that were in use lately, forgotten little by little.
+    peak: u64,
+}
+
+impl AtOnce {
+    pub(super) fn holds(&self, in_use: u64, units: u64) -> bool {
+        in_use + units <= self.upto
+    }
+
+    pub(super) fn used(&mut self, in_use: u64) {
+        self.peak = self.peak.max(in_use);
+    }
+
+    /// Units to book beyond those in use.
+    pub(super) fn size(&self, in_use: u64, queued: u64, limit: u64) -> u64 {
+        let wanted = (in_use + queued).max(self.peak).min(limit);
+        wanted.saturating_sub(in_use)
+    }
+
+    /// A snapshot says so many: no more may be in use while it is made durable.
+    pub(super) fn snapped(&mut self, in_use: u64, upto: u64) {
+        self.upto = self.upto.min(upto);
+        self.peak = in_use.max(self.peak - self.peak.div_ceil(PEAK_PART));
+    }
+
+    pub(super) fn runs_low(&self, in_use: u64, queued: u64, limit: u64) -> bool {
+        let wanted = (in_use + queued).min(limit);
+        queued > 0 && self.upto < wanted
     }
 
     pub(super) fn kept(&mut self, upto: u64) {

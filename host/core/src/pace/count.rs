@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hear::Back;
 use super::ladder::Level;
+use super::learned::Learned;
 use super::measure::Measure;
 use super::pool::{Candidate, Pool};
 use super::timing::Expected;
@@ -44,7 +45,7 @@ pub struct PoolFigures {
 }
 
 /// What a pool must not forget over a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolCounts {
     pub pool: String,
     /// Who the pool belongs to, as in [`super::PoolKey`].
@@ -53,10 +54,11 @@ pub struct PoolCounts {
     pub counts: Vec<(i64, u64)>,
     /// Units that may leave before the next snapshot, and count as used if there is none.
     pub booked: u64,
-    /// Of all units that ever leave in this life of the host, as many may.
+    /// Of all units that ever leave in this life of the host, as many may; or be in use at once.
     pub upto: u64,
     /// For what is in use at once: how long it may go on.
     pub lasts_ms: u64,
+    pub learned: Learned,
 }
 
 impl Pool {
@@ -68,9 +70,17 @@ impl Pool {
         // Whether a refused request counts is the vendor's secret: readings tell, where there are any, and what they
         // tell beyond our own count goes with the others'. Counted twice, it would fall out as room that is none.
         let refused = matches!(ended, Ended::Throttled(_)) && self.others.heard_ms().is_some();
-        if matches!(ended, Ended::Unsent) || refused {
-            if let Some(likely) = &mut self.likely {
-                likely.take_back(flight.since_ms as i64, flight.units);
+        let unsent = matches!(ended, Ended::Unsent);
+        if unsent {
+            self.left -= flight.units;
+            if let Some(spread) = &self.spread {
+                spread.give_back(flight.units);
+            }
+        }
+        if unsent || refused {
+            match &mut self.likely {
+                Some(likely) => likely.take_back(flight.since_ms as i64, flight.units),
+                None => self.sent.take_back(flight.since_ms, flight.units),
             }
         } else {
             self.lasted_ms += back.lasted_ms;
@@ -127,8 +137,8 @@ impl Pool {
         }
     }
 
-    /// What is in flight is taken as counted now.
-    pub(super) fn counts(&self, now: Now) -> Option<PoolCounts> {
+    /// What is in flight is taken as counted now. A pool that nothing is known of leaves nothing.
+    pub(super) fn counts(&self, now: Now) -> PoolCounts {
         let Some(ledger) = self.measure.ledger() else {
             return self.lasting(now);
         };
@@ -154,38 +164,46 @@ impl Pool {
             counts.push((wall_ms + ON_ITS_WAY_MS, flying));
         }
         let booked = self.book.map_or(0, |book| book.size(self.limit()));
-        (!counts.is_empty() || booked > 0).then(|| PoolCounts {
-            pool: self.name.to_string(),
-            holder: Vec::new(),
+        PoolCounts {
             counts,
             booked,
-            upto: self.left + booked,
-            lasts_ms: 0,
-        })
+            upto: match booked {
+                0 => 0,
+                _ => self.left + booked,
+            },
+            learned: self.learned(now),
+            ..PoolCounts::default()
+        }
     }
 
-    /// A host that is killed leaves requests behind that go on at the vendor: as many as can be at once, for as
-    /// long as such a request lasts.
-    fn lasting(&self, now: Now) -> Option<PoolCounts> {
-        let lasts_ms = match self.longest_ms {
-            0 => UNKNOWN_LASTS_MS,
-            longest_ms => longest_ms.saturating_mul(2),
+    /// A host that is killed leaves requests behind that go on at the vendor: those in use and those booked, for as long
+    /// as such a request lasts. As they may have left at any moment, no moment is noted.
+    fn lasting(&self, now: Now) -> PoolCounts {
+        let in_use = self.flights.long_units();
+        let (queued, limit) = (self.queued, self.limit());
+        let at_once = self.at_once;
+        let booked = at_once.map_or(0, |at_once| at_once.size(in_use, queued, limit));
+        let lasts_ms = match (in_use + booked, self.longest_ms) {
+            (0, _) => 0,
+            (_, 0) => UNKNOWN_LASTS_MS,
+            // Few values, so that a snapshot seldom differs from the one before.
+            (_, longest_ms) => longest_ms.saturating_mul(2).next_power_of_two(),
         };
-        self.book?;
-        Some(PoolCounts {
-            pool: self.name.to_string(),
-            holder: Vec::new(),
-            counts: vec![(now.wall_us / 1_000, self.limit())],
-            booked: 0,
-            upto: 0,
+        PoolCounts {
+            counts: Vec::from_iter((in_use > 0).then_some((0, in_use))),
+            booked,
+            upto: in_use + booked,
             lasts_ms,
-        })
+            learned: self.learned(now),
+            ..PoolCounts::default()
+        }
     }
 
     /// Counts from an earlier run. What lies in the future, because the wall clock was set back, counts as now; what
     /// was booked or in flight may still be on its way.
     pub(super) fn restore(&mut self, now: Now, counts: &PoolCounts) {
         let wall_ms = now.wall_us / 1_000;
+        self.recall(now, &counts.learned);
         let booked = match self.measure {
             // A call's time is not known before its answer.
             Measure::Execution { .. } => counts.booked * UNKNOWN_CALL_MS,
@@ -204,11 +222,13 @@ impl Pool {
                     }
                 }
                 Measure::Concurrency { .. } => {
-                    let (ghosts, _) = self.ghosts;
-                    self.ghosts = (ghosts.max(units), now.mono_ms + counts.lasts_ms);
+                    let (ghosts, until_ms) = self.ghosts;
+                    let until_ms = until_ms.max(now.mono_ms + counts.lasts_ms);
+                    self.ghosts = ((ghosts + units).min(self.limit()), until_ms);
                 }
             }
         }
+        self.longest_ms = self.longest_ms.max(counts.lasts_ms / 2);
         self.forget(now);
         self.refresh(now);
     }

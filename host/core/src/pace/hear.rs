@@ -36,7 +36,11 @@ impl Pool {
         match ended {
             Ended::Answered(reports) => {
                 let ours = |report: &&Report| *report.pool == *self.name;
-                if let Some(report) = reports.iter().find(ours) {
+                let report = reports.iter().find(ours);
+                if flight.units > 0 {
+                    self.others.answered(report.is_some());
+                }
+                if let Some(report) = report {
                     self.hear(now, back, flight, report);
                 }
             }
@@ -54,7 +58,10 @@ impl Pool {
         }
         let window_ms = self.measure.window_ms().unwrap_or(u64::MAX);
         let heard = self.others.heard_ms();
-        let told = heard.is_some_and(|heard| now.mono_ms.saturating_sub(heard) <= window_ms);
+        let told = heard.is_some_and(|heard| {
+            let ago_ms = (now.mono_ms as i64 - heard).max(0);
+            ago_ms as u64 <= window_ms
+        });
         if self.measure.is_windowed() && told {
             // Readings come: they will tell whose it was, and until then it was theirs.
             let left_ms = now.mono_ms.saturating_sub(back.lasted_ms);

@@ -1,6 +1,6 @@
 //! What survives a kill: snapshots of all pools, and what they have on the books.
 
-use super::book::Book;
+use super::book::{AtOnce, Book};
 use super::count::PoolCounts;
 use super::identity::PoolKey;
 use super::pacer::Pacer;
@@ -13,20 +13,25 @@ impl Pacer {
     /// From now on nothing leaves that is not on the books: see [`Self::snapshot`].
     pub fn keep_books(&mut self) {
         for pool in &mut self.pools {
-            pool.book = Some(if pool.measure.is_windowed() {
-                Book::new(pool.measure.is_short())
+            if pool.measure.is_windowed() {
+                pool.book = Some(Book::new(pool.measure.is_short()));
             } else {
-                Book::without_end()
-            });
+                pool.at_once = Some(AtOnce::default());
+            }
         }
     }
 
-    /// Whether a snapshot should be made durable now, because what is booked runs low.
+    /// Whether a snapshot should be made durable now, because what is booked runs low or a vendor has said stop.
     pub fn wants_keeping(&self) -> bool {
         self.pools.iter().any(|pool| {
             let limit = pool.limit();
-            pool.book
-                .is_some_and(|book| book.runs_low(pool.left, limit))
+            let spent = pool.book;
+            let spent = spent.is_some_and(|book| book.runs_low(pool.left, limit));
+            let in_use = pool.at_once.is_some_and(|at_once| {
+                at_once.runs_low(pool.flights.long_units(), pool.queued, limit)
+            });
+            let booked = pool.book.is_some() || pool.at_once.is_some();
+            spent || in_use || booked && pool.park.has_news()
         })
     }
 
@@ -37,11 +42,17 @@ impl Pacer {
         for (key, index) in &self.by_key {
             let pool = &mut self.pools[*index];
             pool.refresh(now);
+            pool.park.take_news();
             let lately = pool.sent_after(now.mono_ms.saturating_sub(LATELY_MS));
             if let Some(book) = &mut pool.book {
                 book.wants(lately);
             }
-            if let Some(mut kept) = pool.counts(now) {
+            let mut kept = pool.counts(now);
+            if let Some(at_once) = &mut pool.at_once {
+                at_once.snapped(pool.flights.long_units(), kept.upto);
+            }
+            if kept != PoolCounts::default() {
+                kept.pool = pool.name.to_string();
                 kept.holder = key.holder.iter().map(ToString::to_string).collect();
                 counts.push(kept);
             }
@@ -54,8 +65,13 @@ impl Pacer {
     pub fn kept(&mut self, counts: &[PoolCounts]) {
         for kept in counts {
             for index in self.of(kept) {
-                if let Some(book) = &mut self.pools[index].book {
+                let pool = &mut self.pools[index];
+                if let Some(book) = &mut pool.book {
                     book.kept(kept.upto);
+                    self.stirred.push(index);
+                }
+                if let Some(at_once) = &mut pool.at_once {
+                    at_once.kept(kept.upto);
                     self.stirred.push(index);
                 }
             }

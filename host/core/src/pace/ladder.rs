@@ -98,6 +98,14 @@ impl Ladder {
         }
     }
 
+    /// With the usual steps, where an earlier host has left it.
+    pub fn at(level: Level) -> Self {
+        Self {
+            steps: Steps::default(),
+            level,
+        }
+    }
+
     pub fn level(&self) -> Level {
         self.level
     }

@@ -192,7 +192,7 @@ impl Pacer {
                 (Wait { reason, at_ms }, None)
             } else {
                 let room = pool.check(now, &candidate, &self.settings);
-                match room.and_then(|()| pool.check_book(now, *units)) {
+                match room.and_then(|()| pool.check_book(now, &candidate)) {
                     Ok(()) => continue,
                     Err(wait) => {
                         let at_ms = wait.at_ms;

@@ -56,8 +56,10 @@ pub(super) struct Park {
     pub(super) held: bool,
     /// The part of the limit that is believed in, and since when.
     trust: f64,
-    trusted_ms: u64,
+    trusted_ms: i64,
     growth_ms: u64,
+    /// The vendor has said stop since the last snapshot.
+    news: bool,
 }
 
 impl Park {
@@ -68,6 +70,7 @@ impl Park {
             trust: 1.0,
             trusted_ms: 0,
             growth_ms: window_ms.clamp(GROWTH_MS_MIN, GROWTH_MS_MAX),
+            news: false,
         }
     }
 
@@ -77,13 +80,47 @@ impl Park {
         if self.trust >= 1.0 {
             return 1.0;
         }
-        let windows = now_ms.saturating_sub(self.trusted_ms) as f64 / self.growth_ms as f64;
+        let since_ms = (now_ms as i64 - self.trusted_ms).max(0);
+        let windows = since_ms as f64 / self.growth_ms as f64;
         (self.trust + windows * GROWTH).min(1.0)
     }
 
     pub(super) fn doubt(&mut self, now_ms: u64) {
         self.trust = (self.trust(now_ms) * SHRINK).max(TRUST_MIN);
-        self.trusted_ms = now_ms;
+        self.trusted_ms = now_ms as i64;
+    }
+
+    /// Until when it is shut, and after how many throttles in a row; a park that is over waits for its probe.
+    pub(super) fn parked(&self) -> Option<(u64, u32)> {
+        self.parked.map(|parked| (parked.until_ms, parked.streak))
+    }
+
+    /// The part of the limit that was believed in, and when, unless it is all of it.
+    pub(super) fn doubted(&self) -> Option<(f64, u64)> {
+        (self.trust < 1.0).then(|| (self.trust, self.trusted_ms.max(0) as u64))
+    }
+
+    /// As an earlier host has left it; whoever probed is gone.
+    pub(super) fn recall_park(&mut self, until_ms: u64, streak: u32) {
+        self.parked = Some(Parked {
+            until_ms,
+            streak,
+            probe: None,
+        });
+    }
+
+    pub(super) fn recall_doubt(&mut self, trust: f64, since_ms: i64) {
+        self.trust = trust.clamp(TRUST_MIN, 1.0);
+        self.trusted_ms = since_ms;
+    }
+
+    /// Whether a throttle has come since the last call.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.news
     }
 
     pub(super) fn until_ms(&self, now_ms: u64) -> Option<u64> {
@@ -138,6 +175,7 @@ impl Park {
 
     /// Requests that left together and come back throttled together are one throttle.
     pub(super) fn throttled(&mut self, now_ms: u64, permit: u64, throttled: &Throttled) -> Blow {
+        self.news = true;
         let before = self.parked.take();
         let probed = before.is_some_and(|parked| parked.probe == Some(permit));
         let streak = match before {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::book::Book;
+use super::book::{AtOnce, Book};
 use super::cost::Tariff;
 use super::flight::{Flight, Flights};
 use super::ladder::Ladder;
@@ -64,13 +64,14 @@ pub(super) struct Pool {
     pub(super) lasted_ms: u64,
     written_limit: u64,
     set: PoolOverride,
-    reported_limit: Option<u64>,
+    pub(super) reported_limit: Option<u64>,
     /// From a permit to its answer, lately.
     pub(super) way_ms: u64,
     /// Of long windows only.
     pub(super) ladder: Option<Ladder>,
-    /// When the host keeps books.
+    /// When the host keeps books: of what is used, and of what is in use at once.
     pub(super) book: Option<Book>,
+    pub(super) at_once: Option<AtOnce>,
     /// Units of those who wait.
     pub(super) queued: u64,
     /// Who waits for this pool, first come first.
@@ -128,6 +129,7 @@ impl Pool {
             way_ms: 0,
             ladder: (!measure.is_short()).then(Ladder::default),
             book: None,
+            at_once: None,
             queued: 0,
             line: Line::default(),
             passed: 0,
@@ -257,10 +259,7 @@ impl Pool {
     }
 
     pub(super) fn reserve_for(&mut self, now: Now, permit: u64, candidate: &Candidate) {
-        let long = match self.measure {
-            Measure::Concurrency { after_ms } => candidate.expected.bound_ms >= after_ms,
-            _ => true,
-        };
+        let long = self.lasts(candidate);
         self.left += candidate.units;
         match &mut self.likely {
             Some(likely) => likely.add(now.mono_ms as i64, candidate.units),
@@ -276,9 +275,20 @@ impl Pool {
                 long,
             },
         );
+        if let Some(at_once) = &mut self.at_once {
+            at_once.used(self.flights.long_units());
+        }
         if let Some(spread) = &self.spread {
             spread.take(now.mono_ms, candidate.units);
         }
         self.park.left(permit);
+    }
+
+    /// Whether the request may last so long that it counts where only such do.
+    pub(super) fn lasts(&self, candidate: &Candidate) -> bool {
+        match self.measure {
+            Measure::Concurrency { after_ms } => candidate.expected.bound_ms >= after_ms,
+            _ => true,
+        }
     }
 }

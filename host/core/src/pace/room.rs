@@ -1,6 +1,7 @@
 //! Whether units can be had of a pool, and if not, when.
 
 use super::measure::{MIDNIGHT_MS, Measure};
+use super::others::Growth;
 use super::pool::{Candidate, Pool};
 use super::{Reason, Settings, Wait};
 use crate::time::Now;
@@ -11,6 +12,12 @@ const BOOKING_MS: u64 = 1_000;
 /// none is.
 const REFUSALS: f64 = 0.02;
 const REFUSALS_BLIND: f64 = 1.0;
+/// The part of a long window that is left free beside others: what they use of it is found out by requests of ours, which
+/// must not be the ones for which nothing is left. What is kept free is used later, if not by them.
+const YIELD_PART: u64 = 200;
+/// Where others may have used this part of a long window since the last reading, one request finds out before more
+/// follow.
+const STALE_PART: u64 = 800;
 
 impl Pool {
     /// Whether the units could be reserved now. Call `refresh` first.
@@ -34,21 +41,32 @@ impl Pool {
         let reserve = self.demand.reserve(now.mono_ms, lane, limit, settings);
         let (used, units) = self.load(now, candidate);
         let ours = used + units;
-        let everybody = ours + self.others.used() + self.growth(now, whole);
+        let known = ours + self.others.used();
+        let growth = self.growth(now, whole);
+        let everybody = known + self.kept_for_others(growth, whole);
         let excess = |reserve: u64| {
             let over_ours = (ours + reserve).saturating_sub(limit);
             let over_all = (everybody + reserve).saturating_sub(whole);
             over_ours.max(over_all)
         };
         let pool = || self.name.clone();
-        if excess(reserve) > 0 {
+        let look_ms = self.look_ms(known + reserve <= whole && ours + reserve <= limit);
+        if excess(reserve) > 0 && look_ms.is_none_or(|look_ms| look_ms > now.mono_ms) {
             let reason = if excess(0) > 0 {
                 Reason::PoolSpent { pool: pool() }
             } else {
                 Reason::Reserve { pool: pool() }
             };
-            let at_ms = self.free_at(now, excess(reserve)).max(now.mono_ms + 1);
+            let at_ms = self.free_at(now, excess(reserve));
+            let at_ms = look_ms.map_or(at_ms, |look_ms| at_ms.min(look_ms));
+            let at_ms = at_ms.max(now.mono_ms + 1);
             return Err(Wait { reason, at_ms });
+        }
+        if self.is_stale(now, growth, whole) {
+            return Err(Wait {
+                reason: Reason::Probing { pool: pool() },
+                at_ms: now.mono_ms + self.way_ms.max(1),
+            });
         }
         let level = self.ladder.map(|ladder| ladder.level());
         if level.is_some_and(|level| lane > level.asks().lowest) {
@@ -66,11 +84,44 @@ impl Pool {
         }
     }
 
+    /// When one request may find out how much others have used, if only what is foreseen of them is in its way.
+    fn look_ms(&self, fits: bool) -> Option<u64> {
+        let look_ms = self.others.look_ms(self.measure.is_short());
+        look_ms.filter(|_| fits && self.flights.units() == 0)
+    }
+
+    /// Whether an answer that is on its way should tell first what others have used.
+    fn is_stale(&self, now: Now, growth: Growth, whole: u64) -> bool {
+        if !self.is_shared() || self.flights.units() == 0 {
+            return false;
+        }
+        let many = match self.measure.is_short() {
+            true => u64::MAX,
+            false => whole / STALE_PART,
+        };
+        // What has fallen out since may have been taken at once by others who wait for it as we do.
+        let heard_ms = self.others.heard_ms().unwrap_or_default().max(0) as u64;
+        let freed = self.dropped.after(heard_ms) + self.others.freed();
+        self.others
+            .is_stale(now.mono_ms, growth.likely + freed, many)
+    }
+
+    /// Units that others are left, so that they may have used so many meanwhile.
+    fn kept_for_others(&self, growth: Growth, whole: u64) -> u64 {
+        if !self.is_shared() {
+            0
+        } else if self.measure.is_short() {
+            growth.most
+        } else {
+            growth.most.max(growth.likely + whole / YIELD_PART)
+        }
+    }
+
     /// What others may have used meanwhile. What is kept free for them costs use, and the less they leave us, the more
     /// of it: so a refusal may be likelier then.
-    fn growth(&self, now: Now, whole: u64) -> u64 {
+    fn growth(&self, now: Now, whole: u64) -> Growth {
         if !self.is_shared() {
-            return 0;
+            return Growth::default();
         }
         let lump = match self.measure {
             Measure::Execution { .. } => self.way_ms.max(1),
@@ -83,20 +134,26 @@ impl Pool {
             _ => REFUSALS,
         };
         let refusal = refusals / ours.max(1) as f64;
-        self.others.growth(now.mono_ms, lump, refusal)
+        let short = self.measure.is_short();
+        self.others.growth(now.mono_ms, short, lump, refusal)
     }
 
     /// What is not on the books may not leave. That is over in milliseconds, so it is no reason not to get in line.
-    pub(super) fn check_book(&self, now: Now, units: u64) -> Result<(), Wait> {
-        match &self.book {
-            Some(book) if !book.holds(self.left, units) => Err(Wait {
-                reason: Reason::Unbooked {
-                    pool: self.name.clone(),
-                },
-                at_ms: now.mono_ms + BOOKING_MS,
-            }),
-            _ => Ok(()),
+    pub(super) fn check_book(&self, now: Now, candidate: &Candidate) -> Result<(), Wait> {
+        let units = candidate.units;
+        let spent = self.book.is_none_or(|book| book.holds(self.left, units));
+        let in_use = self.at_once.is_none_or(|at_once| {
+            !self.lasts(candidate) || at_once.holds(self.flights.long_units(), units)
+        });
+        if spent && in_use {
+            return Ok(());
         }
+        Err(Wait {
+            reason: Reason::Unbooked {
+                pool: self.name.clone(),
+            },
+            at_ms: now.mono_ms + BOOKING_MS,
+        })
     }
 
     /// What is used and what the request would add, in the pool's own measure.
@@ -130,7 +187,11 @@ impl Pool {
     /// When this many units will be free again, if nothing more is drawn.
     fn free_at(&self, now: Now, excess: u64) -> u64 {
         match &self.measure {
-            Measure::Concurrency { .. } if self.ghosts(now.mono_ms) > 0 => self.ghosts.1,
+            Measure::Concurrency { .. }
+                if self.ghosts(now.mono_ms) > 0 && self.flights.units() == 0 =>
+            {
+                self.ghosts.1
+            }
             Measure::Concurrency { .. } => now.mono_ms + self.way_ms.max(1),
             Measure::CalendarDay { days, .. } => {
                 let wall_ms = now.wall_us / 1_000;

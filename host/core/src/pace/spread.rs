@@ -145,4 +145,13 @@ impl Spread {
         let taken = (self.unit.as_nanos() as u64).saturating_mul(units);
         self.slate.0.store(from + taken, Ordering::Relaxed);
     }
+
+    /// Takes back units that did not leave after all.
+    pub(super) fn give_back(&self, units: u64) {
+        let taken = (self.unit.as_nanos() as u64).saturating_mul(units);
+        let slate = self.slate.0.load(Ordering::Relaxed);
+        self.slate
+            .0
+            .store(slate.saturating_sub(taken), Ordering::Relaxed);
+    }
 }

@@ -19,6 +19,15 @@ impl Trail {
         self.moments.push_back((at_ms, units));
     }
 
+    /// Takes back units that were noted at a moment.
+    pub(super) fn take_back(&mut self, at_ms: u64, units: u64) {
+        let mut moments = self.moments.iter_mut().rev();
+        let noted = moments.find(|(known, noted)| *known == at_ms && *noted >= units);
+        if let Some((_, noted)) = noted {
+            *noted -= units;
+        }
+    }
+
     /// Units after a moment.
     pub(super) fn after(&self, at_ms: u64) -> u64 {
         let later = self.moments.iter().rev();

@@ -47,6 +47,10 @@ pub(crate) struct Profile {
     /// Others that use what the first meter counts: the share of it in thousandths that they want, drawn anew for
     /// each of these stretches.
     pub(crate) neighbour: Option<(u64, std::ops::RangeInclusive<u64>)>,
+    /// They have been there alone for so long before.
+    pub(crate) alone_ms: u64,
+    /// As long as the vendor, or the manifest, says after a throttle.
+    pub(crate) park_ms: Option<u64>,
     /// The host is killed so many times, at random moments.
     pub(crate) kills: u32,
 }
@@ -57,6 +61,8 @@ pub(crate) struct Seen {
     pub(crate) throttled: u64,
     /// By others, as the first meter let in.
     pub(crate) others: u64,
+    /// Of those, before we came.
+    pub(crate) before: u64,
     pub(crate) margins: Vec<(Arc<str>, u64)>,
 }
 
@@ -126,7 +132,7 @@ pub(crate) fn drive(seed: u64, profile: &Profile) -> Seen {
         random: ChaCha8Rng::seed_from_u64(seed),
         manifest,
         pacer,
-        boot_ms: 0,
+        boot_ms: profile.alone_ms,
         life: 0,
         events: BinaryHeap::new(),
         waiting: BTreeMap::new(),
@@ -145,18 +151,19 @@ pub(crate) fn drive(seed: u64, profile: &Profile) -> Seen {
             sent: 0,
             throttled: 0,
             others: 0,
+            before: 0,
             margins: Vec::new(),
         },
     };
     for _ in 0..profile.kills {
-        let at_ms = drive.random.random_range(0..profile.lasts_ms);
+        let at_ms = profile.alone_ms + drive.random.random_range(0..profile.lasts_ms);
         drive.events.push(Reverse((at_ms, Event::Kill)));
     }
     if profile.neighbour.is_some() {
         drive.events.push(Reverse((0, Event::Neighbour)));
     }
     drive.run();
-    let now = drive.now(profile.lasts_ms);
+    let now = drive.now(profile.alone_ms + profile.lasts_ms);
     let figures = drive.pacer.figures(now).into_iter();
     drive.seen.margins = figures.map(|pool| (pool.pool, pool.margin_ms)).collect();
     drive.seen
@@ -171,8 +178,9 @@ impl Drive<'_> {
     }
 
     fn run(&mut self) {
-        let mut at_ms = 0;
-        while at_ms < self.profile.lasts_ms {
+        let mut at_ms = self.precede();
+        let end_ms = at_ms + self.profile.lasts_ms;
+        while at_ms < end_ms {
             while let Some(Reverse((due_ms, event))) = self.events.peek().copied()
                 && due_ms <= at_ms
             {
@@ -195,6 +203,19 @@ impl Drive<'_> {
             let next = event.into_iter().chain(due).min().unwrap_or(u64::MAX);
             at_ms = next.max(at_ms + 1);
         }
+    }
+
+    /// Others are there before us. Returns when we come.
+    fn precede(&mut self) -> u64 {
+        let alone_ms = self.profile.alone_ms;
+        while let Some(Reverse((due_ms, Event::Neighbour))) = self.events.peek().copied()
+            && due_ms < alone_ms
+        {
+            self.events.pop();
+            self.neighbour(due_ms);
+        }
+        self.seen.before = self.seen.others;
+        alone_ms
     }
 
     fn fill(&mut self, at_ms: u64) {
@@ -315,7 +336,7 @@ impl Drive<'_> {
                 self.seen.throttled += 1;
                 Ended::Throttled(Throttled {
                     pool: pool.to_owned(),
-                    park_ms: None,
+                    park_ms: self.profile.park_ms,
                     random: self.random.random(),
                 })
             }

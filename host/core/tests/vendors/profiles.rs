@@ -40,6 +40,8 @@ fn profile(name: &'static str, manifest: &'static str) -> Profile {
         lasts_ms: 0,
         way_ms: (15, 3),
         neighbour: None,
+        alone_ms: 0,
+        park_ms: None,
         kills: 0,
     }
 }
@@ -87,6 +89,7 @@ pub(crate) fn salesforce() -> Profile {
             ),
         },
         lasts_ms: 3 * DAY_MS,
+        park_ms: Some(300_000),
         ..profile("salesforce", SALESFORCE)
     }
 }

@@ -333,3 +333,41 @@ async fn requests_at_once_are_bounded_and_the_urgent_go_first() {
         lines = looking => assert_eq!(lines, ["GET /urgent HTTP/1.1"]),
     }
 }
+
+/// More urgent requests than the endpoint takes at once, without end: one that may wait goes all the same.
+#[tokio::test]
+async fn a_flood_of_the_urgent_starves_nobody() {
+    const WORKERS: usize = 280;
+    let clock = ManualClock::default();
+    let told = clock.clone();
+    let vendor = Vendor::answering(move |_| Play::After(told.clone(), 100)).await;
+    let origin = format!("http://127.0.0.1:{}", vendor.port);
+    let spec = spec(&[("main", &origin)], manifest(""), AuthSpec::None);
+    let bench = Bench::beside(spec, clock, Allowances::default());
+    let call = |lane| Call { lane, ..reading() };
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..WORKERS {
+        let (gateway, critical) = (bench.gateway.clone(), call(Lane::Critical));
+        flood.spawn(async move {
+            loop {
+                gateway.fetch_batch(&critical, vec![get("/urgent")]).await;
+            }
+        });
+    }
+    settle().await;
+    let backfill = call(Lane::Backfill);
+    let waiting = bench.gateway.fetch_batch(&backfill, vec![get("/bulk")]);
+    let time = async {
+        for _ in 0..60 {
+            settle().await;
+            bench.clock.advance(100);
+        }
+    };
+    tokio::select! {
+        biased;
+        results = waiting => assert!(results[0].is_ok(), "{results:?}"),
+        () = time => panic!("it waits after 6 s"),
+    }
+    let waited_ms = bench.clock.now().mono_ms;
+    assert!(waited_ms >= 3_000, "the urgent go first: {waited_ms}");
+}

@@ -28,6 +28,8 @@ pub(crate) enum Play {
     Drop,
     /// `{}` after so many milliseconds of a clock.
     After(ManualClock, u64),
+    /// These bytes after so many milliseconds of a clock.
+    Late(ManualClock, u64, Vec<u8>),
     /// Nothing ever.
     Hang,
 }
@@ -102,6 +104,10 @@ impl Vendor {
                 Play::After(clock, lasts_ms) => {
                     clock.sleep_until(clock.now().mono_ms + lasts_ms).await;
                     let bytes = response("200 OK", "", "{}");
+                    stream.write_all(&bytes).await.expect("written");
+                }
+                Play::Late(clock, lasts_ms, bytes) => {
+                    clock.sleep_until(clock.now().mono_ms + lasts_ms).await;
                     stream.write_all(&bytes).await.expect("written");
                 }
                 Play::Drop => return,

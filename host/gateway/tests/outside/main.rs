@@ -6,4 +6,5 @@ mod gates;
 mod kit;
 mod sessions;
 mod sql;
+mod transactions;
 mod vendor;

@@ -1,11 +1,17 @@
 //! Logging in, being logged out, and grants that are dead.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use tidegate_core::plugin::{Executed, FaultKind};
-use tidegate_gateway::{AuthSpec, Secret};
+use tidegate_gateway::{
+    AccountSpec, Allowances, AuthSpec, Call, Lane, ManualClock, Outside, Secret,
+};
 
-use crate::kit::{Bench, Play, Vendor, answer, code, get, http_answer, manifest, ok, post, spec};
+use crate::kit::{
+    Bench, Play, Vendor, answer, code, get, http_answer, manifest, ok, post, reading, response,
+    spec,
+};
 
 const AUTH: &str = r#"
     [auth]
@@ -256,4 +262,101 @@ async fn secrets_stay_out_of_faults_and_debug_output() {
     );
     assert_eq!(fault.kind, FaultKind::Auth);
     assert!(Arc::strong_count(&bench.gateway) == 1);
+}
+
+/// An urgent request does not wait for one that has asked for a token first and is held back in its lane.
+#[tokio::test]
+async fn a_login_that_waits_holds_up_nobody() {
+    let pools = format!(
+        "{AUTH}\n[[pools]]\nname = \"burst\"\nlimit = 100\nwindow = {{ rolling = \"10s\" }}\nscope = \"account\"\n"
+    );
+    let expired = answer("401 Unauthorized", EXPIRED);
+    let vendor = Vendor::start([token("one"), ok("{}"), expired, token("two")]).await;
+    let origin = format!("http://127.0.0.1:{}", vendor.port);
+    let auth = client_credentials("s3cret");
+    let bench = Bench::of(spec(&[("main", &origin)], manifest(&pools), auth));
+    let call = |lane| Call { lane, ..reading() };
+    let (backfill, critical) = (call(Lane::Backfill), call(Lane::Critical));
+    let first = bench.gateway.fetch_batch(&backfill, vec![get("/bulk")]);
+    assert!(bench.passing(first).await[0].is_ok());
+    // Backfill is handed out evenly: after its request it has to wait before it may ask for a token.
+    let waiting = bench.gateway.fetch_batch(&backfill, vec![get("/bulk")]);
+    tokio::pin!(waiting);
+    while vendor.seen().len() < 3 {
+        bench.clock.advance(1);
+        still(&mut waiting).await;
+    }
+    still(&mut waiting).await;
+    assert_eq!(vendor.seen().len(), 3, "no token yet");
+    let urgent = bench.gateway.fetch_batch(&critical, vec![get("/urgent")]);
+    tokio::pin!(urgent);
+    for _ in 0..10_000 {
+        assert!(futures::poll!(&mut waiting).is_pending());
+        if let Poll::Ready(results) = futures::poll!(&mut urgent) {
+            assert!(results[0].is_ok(), "{results:?}");
+            let lines = vendor.lines();
+            assert_eq!(lines[4], "GET /urgent HTTP/1.1", "{lines:?}");
+            // Who waited goes by the token that came meanwhile.
+            assert!(bench.passing(waiting).await[0].is_ok());
+            assert_eq!(vendor.seen().len(), 6);
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the urgent one waits for the other");
+}
+
+/// Lets all happen that can without time passing, in which this one does not end.
+async fn still(waiting: &mut (impl Future + Unpin)) {
+    for _ in 0..200 {
+        assert!(futures::poll!(&mut *waiting).is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
+fn bearer(token: &str) -> AuthSpec {
+    AuthSpec::Bearer {
+        token: Secret::new(token),
+    }
+}
+
+/// A refusal that was on its way when the operator put another credential in place is not held against the new one.
+#[tokio::test]
+async fn a_late_refusal_does_not_take_the_credential_that_came_after() {
+    for further in [0, 1] {
+        let clock = ManualClock::default();
+        let told = clock.clone();
+        let vendor = Vendor::answering(move |request| {
+            if request.contains("Bearer old") {
+                let refusal = response("401 Unauthorized", "", EXPIRED);
+                Play::Late(told.clone(), 1_000, refusal)
+            } else {
+                ok("{}")
+            }
+        })
+        .await;
+        let origin = format!("http://127.0.0.1:{}", vendor.port);
+        let mut spec = spec(&[("main", &origin)], manifest(AUTH), bearer("old"));
+        spec.accounts = (0..further)
+            .map(|_| AccountSpec {
+                name: "second".into(),
+                auth: bearer("second"),
+                only: None,
+            })
+            .collect();
+        let bench = Bench::beside(spec, clock, Allowances::default());
+        let call = reading();
+        let fetch = bench.gateway.fetch_batch(&call, vec![get("/a")]);
+        tokio::pin!(fetch);
+        while vendor.seen().is_empty() {
+            assert!(futures::poll!(&mut fetch).is_pending());
+            tokio::task::yield_now().await;
+        }
+        bench.gateway.reload_credentials(bearer("new")).await;
+        let results = bench.passing(fetch).await;
+        assert!(results[0].is_ok(), "{results:?}");
+        let revoked = bench.gateway.accounts().into_iter();
+        let revoked: Vec<_> = revoked.filter_map(|account| account.revoked).collect();
+        assert!(revoked.is_empty(), "{revoked:?}");
+    }
 }

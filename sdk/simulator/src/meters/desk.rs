@@ -15,6 +15,9 @@ use crate::answer::Answer;
 /// Refusals that are kept word by word; all are counted.
 const REFUSALS_MAX: usize = 100_000;
 
+/// Records whose ids are kept, of those that calls have carried.
+const CARRIED_MAX: usize = 1_000_000;
+
 /// What becomes of a call on its arrival.
 #[derive(Debug)]
 pub(crate) enum Fate {
@@ -54,6 +57,8 @@ pub(crate) struct Desk {
     strangers: u64,
     refused: u64,
     refusals: VecDeque<Refusal>,
+    /// By the record's id: how often it was written.
+    carried: BTreeMap<u64, u64>,
 }
 
 impl Desk {
@@ -81,6 +86,7 @@ impl Desk {
             strangers: 0,
             refused: 0,
             refusals: VecDeque::new(),
+            carried: BTreeMap::new(),
             options,
         };
         if let Some(failing) = desk.options.failing {
@@ -160,10 +166,19 @@ impl Desk {
             };
         }
         self.done += 1;
+        self.carry(call);
         Fate::Works {
             number,
             takes_ms,
             answer: self.dressed(at_ms, call, profile.done(call)),
+        }
+    }
+
+    fn carry(&mut self, call: &Call) {
+        for id in &call.ids {
+            if self.carried.len() < CARRIED_MAX || self.carried.contains_key(id) {
+                *self.carried.entry(*id).or_default() += 1;
+            }
         }
     }
 
@@ -372,6 +387,11 @@ impl Desk {
             refused: self.refused,
             windows,
         }
+    }
+
+    /// How often each record was written that came with a number for an id; of very many the first.
+    pub(crate) fn carried(&self) -> BTreeMap<u64, u64> {
+        self.carried.clone()
     }
 
     /// The latest refusals, oldest first.

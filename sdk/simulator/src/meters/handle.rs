@@ -1,5 +1,6 @@
 //! Starting a vendor's meters, and moving them from the same process.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -130,6 +131,12 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         let now_ms = self.now_ms();
         self.shared.desk().stats(now_ms)
+    }
+
+    /// How often each record was carried out that came in a list with a number for an `id`: what the vendor has, whatever
+    /// its callers think. Of more than a million the first.
+    pub fn carried(&self) -> BTreeMap<u64, u64> {
+        self.shared.desk().carried()
     }
 
     /// Calls that were refused for a limit, oldest first; of very many the latest.

@@ -95,6 +95,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Records that the body carries.
     pub(crate) rows: u64,
+    /// Those of them that have a number for an id.
+    pub(crate) ids: Vec<u64>,
     /// As sent; empty where none was.
     pub(crate) credential: String,
 }

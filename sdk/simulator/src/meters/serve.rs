@@ -118,10 +118,12 @@ fn call(profile: &dyn Profile, head: &Parts, body: &Bytes) -> Call {
     // Pipedrive takes OAuth's header as well as its own.
     let credential = credential.or_else(|| head.headers.get("authorization"));
     let credential = credential.and_then(|value| value.to_str().ok());
+    let (rows, ids) = rows(body);
     Call {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
-        rows: rows(body),
+        rows,
+        ids,
         credential: credential.unwrap_or_default().to_owned(),
     }
 }
@@ -135,13 +137,24 @@ struct Rows {
         alias = "Targets",
         alias = "batchRequests"
     )]
-    data: Vec<IgnoredAny>,
+    data: Vec<Row>,
 }
 
-/// How many records a body carries; one where it is no list.
-fn rows(body: &[u8]) -> u64 {
-    match serde_json::from_slice::<Rows>(body) {
-        Ok(rows) => rows.data.len() as u64,
-        Err(_) => u64::from(!body.is_empty()),
-    }
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Row {
+    Numbered { id: u64 },
+    Other(#[allow(dead_code, reason = "only that it is there counts")] IgnoredAny),
+}
+
+/// How many records a body carries, one where it is no list, and the ids that are numbers.
+fn rows(body: &[u8]) -> (u64, Vec<u64>) {
+    let Ok(rows) = serde_json::from_slice::<Rows>(body) else {
+        return (u64::from(!body.is_empty()), Vec::new());
+    };
+    let ids = rows.data.iter().filter_map(|row| match row {
+        Row::Numbered { id } => Some(*id),
+        Row::Other(_) => None,
+    });
+    (rows.data.len() as u64, ids.collect())
 }

@@ -164,7 +164,7 @@ impl Measured {
             credentials = credentials
                 .line(
                     format!("{}{lost}", carried.credentials),
-                    carried.records as f64,
+                    carried.batches as f64,
                     "batches",
                 )
                 .aim(match (carried.credentials, carried.one_lost) {
@@ -174,7 +174,9 @@ impl Measured {
                 });
             if carried.one_lost {
                 credentials = credentials
-                    .line("records lost", carried.lost as f64, "records")
+                    .line("the vendor has not", carried.lost as f64, "records")
+                    .aim(format!("0, of {}", carried.records))
+                    .line("it has twice", carried.doubled as f64, "records")
                     .aim("0");
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) rows: u32,
     /// What the vendor calls a list of records.
     pub(crate) list: &'static str,
+    /// The id of the first record, where they are told apart; the others follow.
+    pub(crate) first: Option<u64>,
 }
 
 impl Job {
@@ -46,6 +48,7 @@ impl Job {
             path,
             rows: 0,
             list: "",
+            first: None,
         }
     }
 
@@ -55,6 +58,15 @@ impl Job {
             path,
             rows,
             list: "data",
+            first: None,
+        }
+    }
+
+    /// With the records of this batch.
+    pub(crate) fn of(self, batch: u64) -> Self {
+        Self {
+            first: Some(batch * u64::from(self.rows)),
+            ..self
         }
     }
 
@@ -66,7 +78,13 @@ impl Job {
         if self.rows == 0 {
             return Vec::new();
         }
-        let rows = vec!["{}"; self.rows as usize].join(",");
+        let rows = match self.first {
+            None => vec!["{}".to_owned(); self.rows as usize],
+            Some(first) => (first..first + u64::from(self.rows))
+                .map(|id| format!("{{\"id\":{id}}}"))
+                .collect(),
+        };
+        let rows = rows.join(",");
         format!("{{\"{}\":[{rows}]}}", self.list).into_bytes()
     }
 }

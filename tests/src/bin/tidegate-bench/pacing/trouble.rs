@@ -1,8 +1,7 @@
 //! A vendor that fails for a minute, and credentials that are several or lost.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use rand::SeedableRng;
@@ -21,7 +20,9 @@ use crate::report::Scale;
 
 const MINUTE_MS: u64 = 60_000;
 const WORKERS: u64 = 40;
-/// Before a record is carried again that came back with a credential refused.
+/// Nobody waits longer for what was begun.
+const END_MS: u64 = 600_000;
+/// Before a batch is carried again that came back with a credential refused.
 const REFUSED_PAUSE_MS: u64 = 100;
 
 /// What a minute of failures costs.
@@ -93,51 +94,50 @@ pub(crate) struct Carried {
     pub(crate) credentials: usize,
     /// One of them is refused from the middle on.
     pub(crate) one_lost: bool,
-    pub(crate) records: u64,
+    /// Batches that were done in the time.
+    pub(crate) batches: u64,
     pub(crate) refused: u64,
     pub(crate) strangers: u64,
-    /// Records that were begun and neither are done nor under way.
+    /// When all that was begun has ended: records that the vendor has not, and that it was given more than once.
+    pub(crate) records: u64,
     pub(crate) lost: u64,
+    pub(crate) doubled: u64,
 }
 
-/// Records by their numbers, each carried until it is done.
+/// Batches by their numbers, each carried until it is done.
 #[derive(Default)]
-struct Records {
+struct Batches {
     next: AtomicU64,
     /// Came back with a credential that is no longer good.
     again: Mutex<Vec<u64>>,
-    under_way: Mutex<BTreeSet<u64>>,
-    done: Mutex<BTreeSet<u64>>,
+    /// No more are begun.
+    closed: AtomicBool,
+    under_way: AtomicU64,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Records {
-    fn take(&self) -> u64 {
-        let again = held(&self.again).pop();
-        let record = again.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
-        held(&self.under_way).insert(record);
-        record
+impl Batches {
+    fn again(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, record: u64, done: bool) {
-        held(&self.under_way).remove(&record);
-        if done {
-            held(&self.done).insert(record);
-        } else {
-            held(&self.again).push(record);
+    fn take(&self) -> Option<u64> {
+        let again = self.again().pop();
+        let open = !self.closed.load(Ordering::Relaxed);
+        let begun = || open.then(|| self.next.fetch_add(1, Ordering::Relaxed));
+        let batch = again.or_else(begun)?;
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Some(batch)
+    }
+
+    fn settle(&self, batch: u64, done: bool) {
+        if !done {
+            self.again().push(batch);
         }
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn lost(&self) -> u64 {
-        let begun: BTreeSet<u64> = (0..self.next.load(Ordering::Relaxed)).collect();
-        let (done, under_way, again) = (held(&self.done), held(&self.under_way), held(&self.again));
-        let missing = begun.iter().filter(|record| {
-            !done.contains(record) && !under_way.contains(record) && !again.contains(record)
-        });
-        missing.count() as u64
+    fn all_ended(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0 && self.again().is_empty()
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn credentials(
     seed: u64,
 ) -> Result<Carried> {
     let case = hubspot(scale);
-    let lasts_ms = case.window_ms * scale.pick(10, 2);
+    let lasts_ms = case.window_ms * scale.pick(10, 4);
     let runtime = Stage::runtime()?;
     runtime.block_on(async {
         let tokens: Vec<String> = (0..count).map(|app| format!("app-{app}")).collect();
@@ -162,42 +162,68 @@ pub(crate) fn credentials(
         };
         let stage = Stage::set(case.start_ms, options).await?;
         let setting = Setting::new(case.manifest, &case.limits, seed)?;
-        let records = Arc::new(Records::default());
-        let tally = Arc::new(Tally::default());
-        let mut crew = JoinSet::new();
         let gateway = setting.open_with(&stage, &tokens[0], &tokens[1..])?;
         let door: Arc<dyn Door> = Arc::new(Paced::new(&stage, gateway));
+        let batches = Arc::new(Batches::default());
+        let tally = Arc::new(Tally::default());
+        let mut crew = JoinSet::new();
         for worker in 0..WORKERS * tokens.len() as u64 {
-            let (stage, door) = (stage.clone(), door.clone());
-            let (records, tally) = (records.clone(), tally.clone());
-            let mut random = ChaCha8Rng::seed_from_u64(seed + worker);
-            crew.spawn(async move {
-                loop {
-                    let record = records.take();
-                    let job = (Lane::Normal, upsert());
-                    let good = carry(&stage, &*door, job, &tally, &mut random).await;
-                    records.settle(record, good);
-                    if !good {
-                        stage.sleep(REFUSED_PAUSE_MS).await;
-                    }
-                }
-            });
+            let random = ChaCha8Rng::seed_from_u64(seed + worker);
+            let (batches, tally) = (batches.clone(), tally.clone());
+            crew.spawn(carry_on(
+                stage.clone(),
+                door.clone(),
+                batches,
+                tally,
+                random,
+            ));
         }
         stage.play(lasts_ms / 2, || false).await;
         if one_lost && let Some(token) = tokens.last() {
             stage.meters.set_revoked(&format!("Bearer {token}"), true);
         }
         stage.play(lasts_ms / 2, || false).await;
-        let lost = records.lost();
+        let done = tally.done();
+        batches.closed.store(true, Ordering::Relaxed);
+        stage.play(END_MS, || batches.all_ended()).await;
         crew.shutdown().await;
-        let stats = stage.meters.stats();
+        let (stats, carried) = (stage.meters.stats(), stage.meters.carried());
+        let records = batches.next.load(Ordering::Relaxed) * u64::from(upsert().rows);
+        let has = |record: &u64| carried.get(record).copied().unwrap_or_default();
         Ok(Carried {
             credentials: count,
             one_lost,
-            records: tally.done(),
+            batches: done,
             refused: stats.refused,
             strangers: stats.strangers,
-            lost,
+            records,
+            lost: (0..records).filter(|record| has(record) == 0).count() as u64,
+            doubled: (0..records).filter(|record| has(record) > 1).count() as u64,
         })
     })
+}
+
+/// One worker, until no more batches are begun and none comes back.
+async fn carry_on(
+    stage: Stage,
+    door: Arc<dyn Door>,
+    batches: Arc<Batches>,
+    tally: Arc<Tally>,
+    mut random: ChaCha8Rng,
+) {
+    loop {
+        let Some(batch) = batches.take() else {
+            if batches.all_ended() {
+                return;
+            }
+            stage.sleep(REFUSED_PAUSE_MS).await;
+            continue;
+        };
+        let job = (Lane::Normal, upsert().of(batch));
+        let good = carry(&stage, &*door, job, &tally, &mut random).await;
+        batches.settle(batch, good);
+        if !good {
+            stage.sleep(REFUSED_PAUSE_MS).await;
+        }
+    }
 }
