@@ -149,6 +149,13 @@ impl Alarms {
         Some(alert)
     }
 
+    /// Takes over what was wrong when an earlier host ended: it was told, and its end is still to be told.
+    pub fn restore(&mut self, standing: impl IntoIterator<Item = Alert>) {
+        let known = standing.into_iter();
+        self.standing
+            .extend(known.map(|alert| ((alert.event, alert.subject.clone()), alert)));
+    }
+
     /// What is wrong now.
     pub fn standing(&self) -> impl Iterator<Item = &Alert> {
         self.standing.values()
@@ -183,6 +190,11 @@ mod tests {
         assert!(over.over && over.code == "b");
         assert_eq!(alarms.clear(Event::SyncStopped, &people), None);
         assert_eq!(alarms.raise(stopped("b")), Some(stopped("b")));
+        // The next host goes on from there.
+        let mut next = Alarms::default();
+        next.restore(alarms.standing().cloned());
+        assert_eq!(next.raise(stopped("b")), None);
+        assert!(next.clear(Event::SyncStopped, &people).is_some());
     }
 
     #[test]

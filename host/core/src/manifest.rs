@@ -359,11 +359,48 @@ pub struct Reading {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Gauge {
-    /// On the main origin, read by GET; the answer is JSON.
+    /// On the main origin, read by GET; the answer is JSON. `{name}` stands for a property of the endpoint's config.
     pub path: String,
     /// So long after a pool was told last.
     pub every: String,
     pub pools: Vec<GaugedPool>,
+}
+
+impl Gauge {
+    /// Names in the path, each of a property of the endpoint's config.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let after = self.path.split('{').skip(1);
+        after.map(|rest| rest.split_once('}').map_or(rest, |(name, _)| name))
+    }
+
+    /// The path at an endpoint with this config; what it leaves out is as `properties`, of the manifest's schema, has it.
+    fn path_at(&self, properties: &serde_json::Value, config: &serde_json::Value) -> String {
+        let mut path = self.path.clone();
+        for name in self.names() {
+            let value = config
+                .get(name)
+                .or_else(|| properties.get(name)?.get("default"));
+            let text = match value {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => continue,
+            };
+            path = path.replace(&format!("{{{name}}}"), &text);
+        }
+        path
+    }
+}
+
+impl Manifest {
+    /// As it is for an endpoint with this config.
+    pub fn at(mut self, config: &serde_json::Value) -> Self {
+        let none = serde_json::Value::Null;
+        let properties = self.config.get("properties").unwrap_or(&none);
+        for gauge in &mut self.gauges {
+            gauge.path = gauge.path_at(properties, config);
+        }
+        self
+    }
 }
 
 /// Where a pool's figures stand in a body: JSON pointers.

@@ -113,6 +113,10 @@ pub struct PoolOverride {
     pub limit: Option<u64>,
     /// The part of the limit that is ours, above 0 and at most 1.
     pub share: f64,
+    /// Thousandths of what is ours that the normal lane leaves for the critical one at most, and backfill for both; as for
+    /// every pool when `None`.
+    pub normal_leaves_permille: Option<u32>,
+    pub backfill_leaves_permille: Option<u32>,
 }
 
 impl Default for PoolOverride {
@@ -120,6 +124,8 @@ impl Default for PoolOverride {
         Self {
             limit: None,
             share: 1.0,
+            normal_leaves_permille: None,
+            backfill_leaves_permille: None,
         }
     }
 }
@@ -183,6 +189,8 @@ pub enum PoolError {
     Share(String),
     #[error("pool {0}: nothing is left of its limit")]
     Empty(String),
+    #[error("pool {0}: a lane can't leave more than all of it for others")]
+    Reserve(String),
     #[error(
         "pool {pool}: a request that draws {units} would never pass what is left of its limit, {limit}"
     )]

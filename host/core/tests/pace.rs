@@ -286,6 +286,31 @@ fn lanes_leave_their_reserve() {
 }
 
 #[test]
+fn a_reserve_can_be_set_for_one_pool() {
+    let pools = vec![rolling("daily", 100, "24h"), rolling("other", 100, "24h")];
+    let set = PoolOverride {
+        normal_leaves_permille: Some(400),
+        backfill_leaves_permille: Some(900),
+        ..PoolOverride::default()
+    };
+    let overrides = BTreeMap::from([("daily".to_owned(), set)]);
+    let mut pacer = Pacer::new(&manifest(pools), &overrides, Settings::default()).expect("pools");
+    for (lane, most) in [
+        (Lane::Backfill, 10),
+        (Lane::Normal, 60),
+        (Lane::Critical, 85),
+    ] {
+        let mut took = 0;
+        while try_one(&mut pacer, at(0), lane).is_ok() && took < 25 {
+            took += 1;
+        }
+        let used = pacer.figures(at(0)).remove(0).reserved;
+        assert!(used <= most, "{lane:?}: {used}");
+        assert!(took > 0, "{lane:?}");
+    }
+}
+
+#[test]
 fn a_long_window_is_kept_by_the_minute_and_over_a_restart() {
     let day_ms = 86_400_000;
     let mut first = pacer(vec![rolling("daily", 10, "24h")]);
@@ -428,6 +453,7 @@ fn a_limit_set_by_hand_is_never_exceeded() {
         PoolOverride {
             limit: Some(20),
             share: 0.5,
+            ..PoolOverride::default()
         },
     )]);
     let manifest = manifest(vec![rolling("daily", 1_000, "24h")]);
@@ -453,7 +479,7 @@ fn what_is_left_is_left_of_the_limit_that_the_operator_knows() {
     for (limit, left, others) in [(50, 49, 0), (50, 30, 19), (200, 199, 0), (200, 150, 49)] {
         let set = PoolOverride {
             limit: Some(limit),
-            share: 1.0,
+            ..PoolOverride::default()
         };
         let mut pacer = Pacer::new(
             &manifest(vec![rolling("burst", 100, "24h")]),
@@ -576,7 +602,20 @@ fn costs_follow_the_manifest_and_can_only_be_raised() {
 
 #[test]
 fn mistakes_in_pools_are_named() {
-    let set = |limit, share| PoolOverride { limit, share };
+    let set = |limit, share| PoolOverride {
+        limit,
+        share,
+        ..PoolOverride::default()
+    };
+    let leaves = |permille| PoolOverride {
+        backfill_leaves_permille: Some(permille),
+        ..PoolOverride::default()
+    };
+    let dear = |limit| {
+        let mut pool = rolling("a", limit, "1s");
+        pool.cost = Cost::Request(4);
+        pool
+    };
     let fixed = || {
         let mut pool = rolling("a", 5, "1s");
         pool.overridable = false;
@@ -623,6 +662,20 @@ fn mistakes_in_pools_are_named() {
             vec![rolling("a", 5, "1s")],
             Some(set(None, 0.1)),
             PoolError::Empty("a".into()),
+        ),
+        (
+            vec![rolling("a", 5, "1s")],
+            Some(leaves(1_001)),
+            PoolError::Reserve("a".into()),
+        ),
+        (
+            vec![dear(10)],
+            Some(leaves(700)),
+            PoolError::Dear {
+                pool: "a".into(),
+                units: 4,
+                limit: 3,
+            },
         ),
     ];
     for (pools, set, expected) in cases {

@@ -31,6 +31,8 @@ impl Ailing {
                     ..
                 }
             );
+            // What an earlier host has told is over when it has been well for as long.
+            self.0.entry(name.clone()).or_insert(now_ms);
             self.note(name, failing, now_ms, alerts);
             let credentials = reached.gateway.accounts();
             // What is wrong with an only one shows in the syncs.
@@ -53,7 +55,6 @@ impl Ailing {
         } else if let Some(last_ms) = self.0.get(endpoint)
             && now_ms.saturating_sub(*last_ms) >= WELL_MS
         {
-            self.0.remove(endpoint);
             alerts.clear(Event::BreakerOpen, &subject);
         }
     }

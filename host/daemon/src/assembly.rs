@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tidegate_core::alert::{Alert, Subject};
 use tidegate_gateway::{
     AccountSpec, Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec,
     Gateway, Journal, Limits, SystemClock,
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::alerts::delivery::Webhook;
+use crate::alerts::standing::{self, StandingError};
 use crate::allowances::{self, AllowanceError};
 use crate::check::plugins::{self, Plugins};
 use crate::config::meant::{Auth, Config, Credentials, Endpoint, Granted};
@@ -122,7 +124,7 @@ pub fn gateway(
         origins: endpoint.origins.clone(),
         auth: auth_spec(granted.own),
         accounts: accounts.collect(),
-        manifest: Arc::new(plugin.manifest().clone()),
+        manifest: Arc::new(plugin.manifest().clone().at(&endpoint.config)),
         pools: endpoint.pools.clone(),
         egress: Egress {
             allow: endpoint.allow.clone(),
@@ -200,6 +202,8 @@ pub enum AssembleError {
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Allowances(#[from] AllowanceError),
+    #[error(transparent)]
+    Standing(#[from] StandingError),
     #[error("the client for alerts can't be set up")]
     Webhook(#[source] reqwest::Error),
 }
@@ -257,6 +261,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     }
     allowances::restore(&store, &reached)?;
     usage::restore(&store, &reached)?;
+    standing::restore(&store, &alerts, |alert| named(&config, &reached, alert))?;
     for sync in config.syncs.values() {
         let spec = &sync.spec;
         for side in [&spec.left, &spec.right] {
@@ -299,6 +304,35 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
         syncs,
         names: config.syncs.keys().map(ToString::to_string).collect(),
     })
+}
+
+/// Whether the config still names all that an alert is about.
+fn named(config: &Config, reached: &BTreeMap<Arc<str>, Reached>, alert: &Alert) -> bool {
+    let Subject {
+        sync,
+        endpoint,
+        account,
+        pool,
+    } = &alert.subject;
+    let sync = sync.as_deref();
+    let sync = sync.is_none_or(|sync| config.syncs.contains_key(sync));
+    let credential = |endpoint: &str, account: &str| {
+        let endpoint = config.endpoints.get(endpoint);
+        endpoint.is_some_and(|endpoint| {
+            account == config::OWN_ACCOUNT || endpoint.accounts.contains_key(account)
+        })
+    };
+    let place = match (endpoint.as_deref(), account.as_deref()) {
+        (Some(endpoint), Some(account)) => credential(endpoint, account),
+        (Some(endpoint), None) => config.endpoints.contains_key(endpoint),
+        (None, Some(account)) => reached.values().any(|reached| {
+            let pools = reached.gateway.pools();
+            let known = |pool: &String| pools.iter().any(|known| *known.pool == **pool);
+            reached.gateway.account().name() == account && pool.as_ref().is_none_or(known)
+        }),
+        (None, None) => true,
+    };
+    sync && place
 }
 
 /// What takes in alerts, and what sends them where there is a webhook.

@@ -31,6 +31,8 @@ pub enum Request {
     Usage {
         hours: u32,
     },
+    /// All figures, as a collector reads them.
+    Metrics,
     /// Finish the calls in flight and end, as on SIGTERM.
     Stop,
     Command {
@@ -44,6 +46,7 @@ pub enum Answer {
     Status(Box<Status>),
     Quota(Vec<PoolQuota>),
     Usage(Vec<PoolUsage>),
+    Metrics(String),
     /// The stop has begun.
     Stopping,
     Done(Done),

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_gateway::{Clock, Gateway, Purpose, Secret};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::delivery::{Webhook, deliver};
-use crate::alerts::{Alerts, Waiting};
+use crate::alerts::{Alerts, Waiting, standing};
 use crate::allowances::Keeper;
 use crate::check::plugins::Plugins;
 use crate::config::meant::Config;
@@ -23,13 +24,14 @@ use crate::control::{Answer, Answerer, Listener, Request};
 use crate::gauges;
 use crate::grants;
 use crate::progress;
+use crate::quota::PoolQuota;
 use crate::status::Command;
 use crate::status::{
     AccountStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource,
     StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
-use crate::{ailing, levels, quota, usage, waits};
+use crate::{ailing, levels, metrics, quota, usage, waits};
 
 /// The parts of a running host, as far as it can be asked about them.
 pub struct Host {
@@ -133,6 +135,18 @@ pub async fn live(
             Ok(())
         });
     }
+    if let Some(listen) = host.config.metrics {
+        let showing = host.clone();
+        tasks.start(Task::Metrics, async move {
+            let served = metrics::serve(listen, showing).await;
+            served.with_context(|| format!("metrics on {listen}"))
+        });
+    }
+    let telling = host.clone();
+    tasks.start(Task::Standing, async move {
+        standing::watch(&telling.store, &telling.alerts).await?;
+        Ok(())
+    });
     let keeping = host.clone();
     tasks.start(Task::Allowances, async move {
         let (store, clock) = (&keeping.store, keeping.clock.as_ref());
@@ -152,12 +166,14 @@ pub async fn live(
     let ended = tasks.finish().await;
     // The last calls in flight drew as well.
     let kept = Keeper::default().close(&host.store, &host.gateways).await;
+    let stood = standing::keep(&host.store, &host.alerts).await;
     let noted = usage::Keeper::default()
         .keep(&host.store, &host.gateways)
         .await;
     let closed = host.store.clone().close().await;
     ended?;
     kept?;
+    stood?;
     noted?;
     Ok(closed?)
 }
@@ -187,6 +203,16 @@ impl Host {
             store,
             rss_bytes: rss_bytes(),
         }
+    }
+
+    fn quota(&self) -> Vec<PoolQuota> {
+        let manifest = |plugin: &Arc<str>| self.plugins.get(plugin).map(|plugin| plugin.manifest());
+        quota::report(&self.gateways, manifest, self.clock.as_ref())
+    }
+
+    /// For collectors.
+    pub(crate) async fn metrics(&self) -> String {
+        metrics::text(&self.status().await, &self.quota())
     }
 
     fn endpoints(&self) -> Vec<EndpointStatus> {
@@ -255,11 +281,8 @@ impl Answerer for Host {
         async move {
             match request {
                 Request::Status => Answer::Status(Box::new(self.status().await)),
-                Request::Quota => Answer::Quota(quota::report(
-                    &self.gateways,
-                    |plugin| self.plugins.get(plugin).map(|plugin| plugin.manifest()),
-                    self.clock.as_ref(),
-                )),
+                Request::Quota => Answer::Quota(self.quota()),
+                Request::Metrics => Answer::Metrics(self.metrics().await),
                 Request::Usage { hours } => {
                     let now_us = self.clock.now().wall_us;
                     let since_us = usage::since_us(now_us, hours);

@@ -48,7 +48,8 @@ impl Levels {
         }
         for ((account, pool), level) in &seen {
             let before = self.0.get(&(account.clone(), pool.clone()));
-            if *level == before.copied().unwrap_or_default() {
+            // At the first look what an earlier host has told may be over.
+            if Some(level) == before {
                 continue;
             }
             let subject = Subject::pool(account, pool);

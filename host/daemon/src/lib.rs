@@ -14,6 +14,7 @@
 //! - [`levels`]: how far allowances are used up
 //! - [`ailing`]: endpoints that fail
 //! - [`alerts`]: what it tells a webhook
+//! - [`metrics`]: its figures, as a collector reads them
 //! - [`waits`]: why something waits, in words
 //! - [`tasks`]: the tasks of a host, and what stopping and failing mean for each
 //! - [`status`]: what a running host tells of itself, and what it can be told to do
@@ -36,6 +37,7 @@ pub mod grants;
 pub mod host;
 pub mod levels;
 pub mod logs;
+pub mod metrics;
 pub mod progress;
 pub mod quota;
 pub mod status;

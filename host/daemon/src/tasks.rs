@@ -34,6 +34,10 @@ pub enum Task {
     Ailing,
     /// Sends alerts to the webhook.
     Alerts,
+    /// Stores which alerts stand.
+    Standing,
+    /// Shows figures to whoever collects them.
+    Metrics,
 }
 
 /// What a task does when the host stops.
@@ -66,21 +70,27 @@ impl Task {
             | Self::Gauges
             | Self::Levels
             | Self::Ailing
-            | Self::Alerts => OnStop::Abandon,
+            | Self::Alerts
+            | Self::Standing
+            | Self::Metrics => OnStop::Abandon,
         }
     }
 
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Engine | Self::Store | Self::Signals | Self::Allowances | Self::Usage => {
-                OnError::StopHost
-            }
+            Self::Engine
+            | Self::Store
+            | Self::Signals
+            | Self::Allowances
+            | Self::Usage
+            | Self::Standing => OnError::StopHost,
             Self::Control
             | Self::Progress
             | Self::Gauges
             | Self::Levels
             | Self::Ailing
-            | Self::Alerts => OnError::Log,
+            | Self::Alerts
+            | Self::Metrics => OnError::Log,
         }
     }
 
@@ -97,6 +107,8 @@ impl Task {
             Self::Levels => "levels",
             Self::Ailing => "ailing",
             Self::Alerts => "alerts",
+            Self::Standing => "standing alerts",
+            Self::Metrics => "metrics",
         }
     }
 }

@@ -10,6 +10,7 @@ use tidegate::ailing::Ailing;
 use tidegate::alerts::Alerts;
 use tidegate::alerts::delivery::{Hook, Post, Refused, deliver};
 use tidegate::alerts::signature::sign;
+use tidegate::alerts::standing;
 use tidegate::host::Reached;
 use tidegate::levels::Levels;
 use tidegate_core::alert::{Alert, Event, Subject};
@@ -17,6 +18,7 @@ use tidegate_gateway::{
     Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
     JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
 };
+use tidegate_store::{Options, Store};
 
 /// Answers as it was told, then takes everything.
 struct Pretended {
@@ -254,4 +256,126 @@ async fn levels_are_told_and_undone_by_themselves() {
     clock.advance(4 * 3_600_000);
     assert_eq!(told(&mut levels), [("critical".to_owned(), true)]);
     assert_eq!(alerts.status().standing, []);
+}
+
+/// Never takes what is about this sync.
+struct Choosy {
+    stuck: &'static str,
+    taken: Mutex<Vec<Value>>,
+}
+
+impl Hook for Choosy {
+    fn post(&self, post: Post) -> BoxFuture<'_, Result<(), Refused>> {
+        let message: Value = serde_json::from_slice(&post.body).expect("JSON");
+        let refused = message["sync"] == self.stuck && message["over"] == false;
+        if !refused {
+            self.taken.lock().expect("no panic").push(message);
+        }
+        async move {
+            match refused {
+                true => Err(Refused::ForNow { after_ms: None }),
+                false => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What the webhook does not take holds up no other message; only its own end comes after it.
+#[tokio::test]
+async fn a_message_that_is_not_taken_holds_up_no_other() {
+    let clock = ManualClock::default();
+    let hook = Choosy {
+        stuck: "people",
+        taken: Mutex::default(),
+    };
+    let (alerts, waiting) = Alerts::new(Arc::new(clock.clone()));
+    alerts.raise(stopped("people"));
+    for sync in 0..20 {
+        alerts.raise(stopped(&sync.to_string()));
+    }
+    alerts.clear(Event::SyncStopped, &Subject::sync("people"));
+    let key = secret();
+    let time: Arc<dyn Clock> = Arc::new(clock.clone());
+    let work = deliver(alerts.clone(), waiting, &hook, &key, time, 7);
+    tokio::pin!(work);
+    for _ in 0..200 {
+        assert!(futures::poll!(&mut work).is_pending());
+    }
+    let taken = hook.taken.lock().expect("no panic").len();
+    assert_eq!(taken, 20, "no time has passed");
+    while alerts.status().failed == 0 {
+        let at_ms = clock
+            .sleepers()
+            .first()
+            .copied()
+            .expect("it is tried again");
+        clock.advance(at_ms - clock.now().mono_ms);
+        assert!(futures::poll!(&mut work).is_pending());
+    }
+    for _ in 0..10 {
+        assert!(futures::poll!(&mut work).is_pending());
+    }
+    let taken = hook.taken.lock().expect("no panic").clone();
+    assert_eq!(taken.len(), 21);
+    assert_eq!(
+        (&taken[20]["sync"], &taken[20]["over"]),
+        (&"people".into(), &true.into())
+    );
+}
+
+/// What an earlier host has told is not told again, and its end is told.
+#[tokio::test]
+async fn the_next_host_tells_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
+    let clock = ManualClock::default();
+    let (before, _) = Alerts::new(Arc::new(clock.clone()));
+    before.raise(stopped("people"));
+    before.raise(stopped("gone"));
+    let watching = standing::watch(&store, &before);
+    tokio::select! {
+        biased;
+        kept = watching => panic!("{kept:?}"),
+        () = async {
+            while store.get(b"w").expect("readable").is_none() {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    let (after, mut told) = Alerts::new(Arc::new(clock.clone()));
+    let named = |alert: &Alert| alert.subject.sync.as_deref() != Some("gone");
+    standing::restore(&store, &after, named).expect("readable");
+    let over = told
+        .try_recv()
+        .expect("what is named no more is over")
+        .alert;
+    assert!(over.over && over.subject == Subject::sync("gone"));
+    after.raise(stopped("people"));
+    assert!(told.try_recv().is_err(), "it was told already");
+    after.clear(Event::SyncStopped, &Subject::sync("people"));
+    assert!(told.try_recv().expect("its end").alert.over);
+    standing::keep(&store, &after).await.expect("kept");
+    let (last, _) = Alerts::new(Arc::new(clock));
+    standing::restore(&store, &last, |_| true).expect("readable");
+    assert_eq!(last.standing(), []);
+}
+
+/// A level that an earlier host has told, and that is over when the next one looks first.
+#[tokio::test]
+async fn a_level_that_ended_between_two_hosts_is_told_to_be_over() {
+    let clock = ManualClock::default();
+    let gateways = reached(&clock);
+    let account = gateways["crm"].gateway.account().name().to_owned();
+    let (alerts, mut told) = Alerts::new(Arc::new(clock.clone()));
+    let subject = Subject::pool(&account, "daily");
+    alerts.raise(Alert::new(
+        Event::AllowanceLevel,
+        subject,
+        "notify",
+        "it runs out",
+    ));
+    assert!(!told.try_recv().expect("its beginning").alert.over);
+    Levels::default().look(&gateways, &alerts);
+    assert!(told.try_recv().expect("its end").alert.over);
 }

@@ -90,6 +90,7 @@ impl Answerer for Pretended {
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Quota => Answer::Quota(quota()),
             Request::Usage { .. } => Answer::Usage(usage()),
+            Request::Metrics => Answer::Metrics("tidegate_uptime_seconds 1\n".to_owned()),
             Request::Stop => Answer::Stopping,
             Request::Command {
                 command:

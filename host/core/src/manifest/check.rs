@@ -328,6 +328,12 @@ impl Check<'_> {
             if !gauge.path.starts_with('/') {
                 self.problem(format!("{pointer}/path"), "does not begin with `/`");
             }
+            let properties = self.manifest.config.get("properties");
+            let known = |name: &str| properties.is_some_and(|all| all.get(name).is_some());
+            for name in gauge.names().filter(|name| !known(name)) {
+                let reason = format!("`{name}` is no property of the plugin's config");
+                self.problem(format!("{pointer}/path"), reason);
+            }
             self.duration(&format!("{pointer}/every"), Some(&gauge.every));
             if gauge.pools.is_empty() {
                 self.problem(format!("{pointer}/pools"), "is empty");

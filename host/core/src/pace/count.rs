@@ -108,10 +108,7 @@ impl Pool {
         let normal = Candidate {
             lane: Lane::Normal,
             units: 1,
-            expected: Expected {
-                likely_ms: 0,
-                bound_ms: 0,
-            },
+            expected: Expected::default(),
         };
         PoolFigures {
             pool: self.name.clone(),
@@ -157,7 +154,7 @@ impl Pool {
             }
         }
         let flying = match self.measure {
-            Measure::Execution { .. } => self.flights.lasting_ms(now.mono_ms),
+            Measure::Execution { .. } => self.flights.lasting_ms(now.mono_ms, None),
             _ => self.flights.units(),
         };
         if flying > 0 {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::timing::Expected;
+
 /// A kind that was never long counts as long all the same once it has lasted this part of what makes it so.
 const EARLY: u64 = 4;
 
@@ -12,8 +14,7 @@ pub(super) struct Flight {
     pub(super) since_ms: u64,
     /// Milliseconds that answered requests had ever lasted when it left.
     pub(super) lasted_before_ms: u64,
-    /// It will hardly last longer.
-    pub(super) likely_ms: u64,
+    pub(super) expected: Expected,
     /// Taken for one of those that count.
     pub(super) long: bool,
 }
@@ -89,12 +90,22 @@ impl Flights {
         Some(flight)
     }
 
-    /// Milliseconds that they will have lasted in all, as far as can be foreseen.
-    pub(super) fn lasting_ms(&self, now_ms: u64) -> u64 {
-        let lasting = |flight: &Flight| {
-            let so_far_ms = now_ms.saturating_sub(flight.since_ms);
-            so_far_ms.max(flight.likely_ms)
+    /// Milliseconds that they will have lasted in all, as far as can be foreseen; and one more, if there is one. Chances even
+    /// out: many together spare less than each of them by itself.
+    pub(super) fn lasting_ms(&self, now_ms: u64, more: Option<Expected>) -> u64 {
+        let (mut all_ms, mut squares) = (0, 0.0);
+        let mut add = |so_far_ms: u64, expected: Expected| {
+            let likely_ms = expected.mean_ms + expected.spare_ms;
+            let base_ms = so_far_ms.max(expected.mean_ms);
+            all_ms += base_ms;
+            squares += (likely_ms.saturating_sub(base_ms) as f64).powi(2);
         };
-        self.by_permit.values().map(lasting).sum()
+        for flight in self.by_permit.values() {
+            add(now_ms.saturating_sub(flight.since_ms), flight.expected);
+        }
+        if let Some(expected) = more {
+            add(0, expected);
+        }
+        all_ms + squares.sqrt().ceil() as u64
     }
 }

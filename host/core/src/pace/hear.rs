@@ -6,6 +6,7 @@ use super::measure::Measure;
 use super::park::{Blow, Throttled};
 use super::pool::Pool;
 use super::report::Report;
+use super::timing::Expected;
 use crate::time::Now;
 
 /// A permit as it came back.
@@ -26,7 +27,7 @@ impl Pool {
             units: 0,
             since_ms: now.mono_ms,
             lasted_before_ms: self.lasted_ms,
-            likely_ms: 0,
+            expected: Expected::default(),
             long: false,
         };
         self.learn(now, back, nothing, ended);
@@ -88,7 +89,7 @@ impl Pool {
         let (least, most) = match self.measure {
             Measure::Execution { .. } => {
                 let counted = self.measure.counted();
-                let flying = self.flights.lasting_ms(now.mono_ms);
+                let flying = self.flights.lasting_ms(now.mono_ms, None);
                 (counted.saturating_sub(since_ms), counted + flying)
             }
             _ => self.ours_at(now, back, one.units),

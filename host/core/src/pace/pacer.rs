@@ -49,6 +49,8 @@ pub struct Pacer {
     pub(super) stirred: Vec<usize>,
     /// Pools by the moment at which their line is to be looked at.
     pub(super) due: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Heads of queues looked at so far.
+    looks: u64,
 }
 
 impl Pacer {
@@ -74,6 +76,7 @@ impl Pacer {
             spare: Vec::new(),
             stirred: Vec::new(),
             due: BinaryHeap::new(),
+            looks: 0,
         }
     }
 
@@ -152,6 +155,7 @@ impl Pacer {
 
     /// Lets a queue's head go, or stand in line where it is short.
     fn advance(&mut self, now: Now, queue: usize) -> Option<Ticket> {
+        self.looks += 1;
         match self.check(now, queue)? {
             Ok(()) => self.permit(now, queue),
             Err(short) => {
@@ -293,6 +297,11 @@ impl Pacer {
         let pool = &mut self.pools[index];
         pool.refresh(now);
         pool.figures(now, jitter_ms.unwrap_or_default(), &self.settings)
+    }
+
+    /// Heads of queues looked at so far: what its decisions cost, on whatever machine.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// Requests in line.

@@ -141,11 +141,26 @@ impl Pool {
         if limit == 0 {
             return Err(PoolError::Empty(pool()));
         }
-        if written.dearest() > limit {
+        let leaves = [set.normal_leaves_permille, set.backfill_leaves_permille];
+        if leaves
+            .into_iter()
+            .flatten()
+            .any(|permille| permille > 1_000)
+        {
+            return Err(PoolError::Reserve(pool()));
+        }
+        let lanes = [Lane::Critical, Lane::Normal, Lane::Backfill].into_iter();
+        let named = lanes.zip([Some(0), leaves[0], leaves[1]]);
+        // What a lane leaves by itself gives way where it must; what somebody has set does not.
+        let left = named
+            .filter_map(|(lane, set)| set.map(|_| made.most(lane, &Settings::default())))
+            .min()
+            .unwrap_or(limit);
+        if written.dearest() > left {
             return Err(PoolError::Dear {
                 pool: pool(),
                 units: written.dearest(),
-                limit,
+                limit: left,
             });
         }
         if let Measure::Rolling { window_ms, .. } = made.measure
@@ -164,6 +179,24 @@ impl Pool {
             (known, other) => known.or(other),
         };
         self.set.share = self.set.share.min(set.share);
+        let more = |known: Option<u32>, other: Option<u32>| known.max(other);
+        self.set.normal_leaves_permille =
+            more(self.set.normal_leaves_permille, set.normal_leaves_permille);
+        self.set.backfill_leaves_permille = more(
+            self.set.backfill_leaves_permille,
+            set.backfill_leaves_permille,
+        );
+    }
+
+    /// How lanes share it: as every pool, unless somebody has set it here.
+    pub(super) fn lanes(&self, settings: &Settings) -> Settings {
+        let normal = self.set.normal_leaves_permille;
+        let backfill = self.set.backfill_leaves_permille;
+        Settings {
+            normal_leaves_permille: normal.unwrap_or(settings.normal_leaves_permille),
+            backfill_leaves_permille: backfill.unwrap_or(settings.backfill_leaves_permille),
+            ..*settings
+        }
     }
 
     /// The vendor's limit for everybody: never above one that was set by hand.
@@ -207,7 +240,7 @@ impl Pool {
         match self.measure {
             // Its units are time, which no request names.
             Measure::Execution { .. } => u64::MAX,
-            _ => limit - reserve::most(lane, limit, settings),
+            _ => limit - reserve::most(lane, limit, &self.lanes(settings)),
         }
     }
 
@@ -271,7 +304,7 @@ impl Pool {
                 units: candidate.units,
                 since_ms: now.mono_ms,
                 lasted_before_ms: self.lasted_ms,
-                likely_ms: candidate.expected.likely_ms,
+                expected: candidate.expected,
                 long,
             },
         );

@@ -38,7 +38,8 @@ impl Pool {
             }
         };
         let (limit, whole) = (trusted(self.limit()), trusted(self.whole()));
-        let reserve = self.demand.reserve(now.mono_ms, lane, limit, settings);
+        let lanes = self.lanes(settings);
+        let reserve = self.demand.reserve(now.mono_ms, lane, limit, &lanes);
         let (used, units) = self.load(now, candidate);
         let ours = used + units;
         let known = ours + self.others.used();
@@ -173,8 +174,11 @@ impl Pool {
                 candidate.units,
             ),
             Measure::Execution { .. } => {
-                let used = self.measure.counted() + self.flights.lasting_ms(now.mono_ms);
-                (used, candidate.expected.likely_ms.min(self.limit()))
+                let lasting_ms = self.flights.lasting_ms(now.mono_ms, None);
+                let more = Some(candidate.expected);
+                let one_more_ms = self.flights.lasting_ms(now.mono_ms, more);
+                let used = self.measure.counted() + lasting_ms;
+                (used, (one_more_ms - lasting_ms).min(self.limit()))
             }
         }
     }

@@ -101,10 +101,11 @@ impl Track {
 }
 
 /// What a request of a kind may last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// Most do not last longer.
-    pub(super) likely_ms: u64,
+    pub(super) mean_ms: u64,
+    /// Most last no longer than so much beyond the mean.
+    pub(super) spare_ms: u64,
     /// None has come near this; `u64::MAX` when too few are known.
     pub(super) bound_ms: u64,
 }
@@ -154,9 +155,13 @@ impl Timing {
         let known = track.known();
         let longest_ms = track.now.longest_ms.max(track.before.longest_ms);
         Expected {
-            likely_ms: match known {
-                0 => self.mean_ms() * LONGER,
-                _ => (track.mean_ms + LONGER as f64 * track.off_ms).ceil() as u64,
+            mean_ms: match known {
+                0 => self.mean_ms(),
+                _ => track.mean_ms.ceil() as u64,
+            },
+            spare_ms: match known {
+                0 => self.mean_ms() * (LONGER - 1),
+                _ => (LONGER as f64 * track.off_ms).ceil() as u64,
             },
             bound_ms: match known {
                 KNOWN_MIN.. => longest_ms.saturating_mul(LONGER),

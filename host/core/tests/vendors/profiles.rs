@@ -69,7 +69,7 @@ pub(crate) fn salesforce() -> Profile {
             "long-running",
             PoolOverride {
                 limit: Some(5),
-                share: 1.0,
+                ..PoolOverride::default()
             },
         )],
         told: &["daily"],
@@ -169,7 +169,7 @@ pub(crate) fn hubspot_day() -> Profile {
             "daily",
             PoolOverride {
                 limit: Some(20_000),
-                share: 1.0,
+                ..PoolOverride::default()
             },
         )],
         lasts_ms: 3 * DAY_MS - HOUR_MS,
@@ -195,7 +195,7 @@ pub(crate) fn hubspot_year() -> Profile {
             "daily",
             PoolOverride {
                 limit: Some(2_000),
-                share: 1.0,
+                ..PoolOverride::default()
             },
         )],
         lasts_ms: DAYS * DAY_MS,
@@ -292,7 +292,7 @@ pub(crate) fn pipedrive_day() -> Profile {
             "daily",
             PoolOverride {
                 limit: Some(90_000),
-                share: 1.0,
+                ..PoolOverride::default()
             },
         )],
         lasts_ms: 3 * DAY_MS,

@@ -1,13 +1,15 @@
-//! One message after the other to the webhook, each tried until it is taken, refused for good, or too old.
+//! Messages to the webhook, each tried until it is taken, refused for good, or too old.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use reqwest::{Client, StatusCode, redirect};
 use serde::Serialize;
-use tidegate_core::alert::Alert;
+use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_gateway::{Clock, Secret};
 use tokio::sync::mpsc;
 use url::Url;
@@ -16,6 +18,9 @@ use super::{Alerts, Waiting, signature};
 
 /// Tries of one message; with the pauses between them, it is given up after some ten minutes.
 const ATTEMPTS_MAX: u32 = 10;
+/// Messages on their way at once, and taken out of the queue behind them.
+const AT_ONCE_MAX: usize = 8;
+const LINE_MAX: usize = 64;
 const PAUSE_FIRST_MS: u64 = 1_000;
 const PAUSE_MAX_MS: u64 = 300_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,8 +127,9 @@ fn judge(status: StatusCode, after_s: Option<u64>) -> Refused {
     Refused::ForGood
 }
 
-/// Delivers until the last [`Alerts`] is gone. `seed` is for the jitter of pauses (invariant 12), and makes the
-/// messages' ids this host's own.
+/// Delivers until the last [`Alerts`] is gone: several messages at once, so that one which the webhook does not take holds
+/// up no other, but those about one trouble one after the other, so that its end never comes before its beginning. `seed` is
+/// for the jitter of pauses (invariant 12), and makes the messages' ids this host's own.
 pub async fn deliver(
     alerts: Alerts,
     mut waiting: mpsc::Receiver<Waiting>,
@@ -133,16 +139,50 @@ pub async fn deliver(
     seed: u64,
 ) {
     let mut number = 0_u64;
-    while let Some(next) = waiting.recv().await {
-        number += 1;
-        let id = format!("{seed:016x}-{number}");
-        let draw = |attempt: u32| jitter(seed ^ (number << 8) ^ u64::from(attempt));
-        let delivered = one(&next, &id, hook, secret, clock.as_ref(), draw).await;
-        if !delivered {
-            tracing::error!(event = ?next.alert.event, "an alert was given up: the webhook did not take it");
+    let mut line: VecDeque<(u64, Waiting)> = VecDeque::new();
+    let mut busy: BTreeSet<(Event, Subject)> = BTreeSet::new();
+    let mut under_way = FuturesUnordered::new();
+    let mut open = true;
+    while open || !line.is_empty() || !under_way.is_empty() {
+        let free = |(_, next): &(u64, Waiting)| !busy.contains(&trouble(&next.alert));
+        if under_way.len() < AT_ONCE_MAX
+            && let Some((number, next)) = line
+                .iter()
+                .position(free)
+                .and_then(|place| line.remove(place))
+        {
+            busy.insert(trouble(&next.alert));
+            let clock = clock.clone();
+            under_way.push(async move {
+                let id = format!("{seed:016x}-{number}");
+                let draw = |attempt: u32| jitter(seed ^ (number << 8) ^ u64::from(attempt));
+                let delivered = one(&next, &id, hook, secret, clock.as_ref(), draw).await;
+                (next.alert, delivered)
+            });
+            continue;
         }
-        alerts.ended(delivered);
+        tokio::select! {
+            biased;
+            Some((alert, delivered)) = under_way.next() => {
+                busy.remove(&trouble(&alert));
+                if !delivered {
+                    tracing::error!(event = ?alert.event, "an alert was given up: the webhook did not take it");
+                }
+                alerts.ended(delivered);
+            }
+            next = waiting.recv(), if open && line.len() < LINE_MAX => match next {
+                Some(next) => {
+                    number += 1;
+                    line.push_back((number, next));
+                }
+                None => open = false,
+            }
+        }
     }
+}
+
+fn trouble(alert: &Alert) -> (Event, Subject) {
+    (alert.event, alert.subject.clone())
 }
 
 async fn one(

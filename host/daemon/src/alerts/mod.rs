@@ -3,11 +3,13 @@
 //! In reading order:
 //! - `tidegate_core::alert`: what is told, and how often
 //! - this room: the queue, which is bounded; what does not fit is counted and left out
-//! - [`delivery`]: one message after the other, each tried until it is taken or too old
+//! - [`standing`]: what is wrong, kept over a restart
+//! - [`delivery`]: messages, each tried until it is taken or too old
 //! - [`signature`]: how the other end knows that it is from here
 
 pub mod delivery;
 pub mod signature;
+pub mod standing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tidegate_core::alert::{Alarms, Alert, Event, Subject};
 use tidegate_gateway::Clock;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Alerts that may wait for the webhook.
 const WAITING_MAX: usize = 256;
@@ -46,6 +48,8 @@ pub struct AlertsStatus {
 struct Inner {
     clock: Arc<dyn Clock>,
     alarms: Mutex<Alarms>,
+    /// What is wrong has changed.
+    changed: Notify,
     /// `None` without a webhook: then the log and the status tell.
     queue: Option<mpsc::Sender<Waiting>>,
     delivered: AtomicU64,
@@ -75,6 +79,7 @@ impl Alerts {
         Self(Arc::new(Inner {
             clock,
             alarms: Mutex::default(),
+            changed: Notify::new(),
             queue,
             delivered: AtomicU64::default(),
             failed: AtomicU64::default(),
@@ -91,12 +96,20 @@ impl Alerts {
     /// Something is wrong until it is cleared.
     pub fn raise(&self, alert: Alert) {
         let told = self.alarms().raise(alert);
+        self.changed(&told);
         self.send(told);
+    }
+
+    fn changed(&self, told: &Option<Alert>) {
+        if told.is_some() {
+            self.0.changed.notify_one();
+        }
     }
 
     /// It is over, if it ever was.
     pub fn clear(&self, event: Event, subject: &Subject) {
         let told = self.alarms().clear(event, subject);
+        self.changed(&told);
         self.send(told);
     }
 
@@ -145,10 +158,15 @@ impl Alerts {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What is wrong now.
+    pub fn standing(&self) -> Vec<Alert> {
+        self.alarms().standing().cloned().collect()
+    }
+
     pub fn status(&self) -> AlertsStatus {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         AlertsStatus {
-            standing: self.alarms().standing().cloned().collect(),
+            standing: self.standing(),
             delivered: read(&self.0.delivered),
             failed: read(&self.0.failed),
             left_out: read(&self.0.left_out),

@@ -18,6 +18,8 @@ use crate::config::problem::{Code, Findings, suggest};
 pub struct Reach {
     pub plugin: Arc<Plugin>,
     pub outside: Arc<dyn Outside>,
+    /// The same by each of its further credentials.
+    pub others: BTreeMap<Arc<str>, Arc<dyn Outside>>,
     /// The endpoint's config table as JSON.
     pub config: String,
     /// Microseconds since 1970.
@@ -34,13 +36,17 @@ impl Reach {
     }
 
     async fn discover(&self, objects: Vec<String>) -> Result<Catalog, CallError> {
+        self.discover_by(&self.outside, objects).await
+    }
+
+    async fn discover_by(
+        &self,
+        outside: &Arc<dyn Outside>,
+        objects: Vec<String>,
+    ) -> Result<Catalog, CallError> {
+        let (call, context) = (reading("discover"), self.context());
         self.plugin
-            .discover(
-                self.outside.clone(),
-                reading("discover"),
-                &self.context(),
-                objects,
-            )
+            .discover(outside.clone(), call, &context, objects)
             .await
     }
 
@@ -95,6 +101,27 @@ pub(super) async fn discover(
         }
     }
     catalogs
+}
+
+/// Has each endpoint asked by each of its further credentials, which must see what its own sees.
+pub(super) async fn accounts(
+    config: &Config,
+    reaches: &BTreeMap<Arc<str>, Reach>,
+    findings: &Findings,
+) {
+    for (name, reach) in reaches {
+        let key = join(&join("endpoints", name), "accounts");
+        let asked = reach.others.iter().map(async |(account, outside)| {
+            let objects = objects_of(config, name).into_iter().collect();
+            (account, reach.discover_by(outside, objects).await)
+        });
+        for (account, answer) in join_all(asked).await {
+            if let Err(error) = answer {
+                let message = format!("can't be asked by it: {}", told(&error));
+                findings.error(Code::EndpointUnusable, &join(&key, account), message);
+            }
+        }
+    }
 }
 
 /// The words of a failed call, and its code once.

@@ -53,6 +53,7 @@ pub async fn endpoints(
     findings: &Findings,
 ) -> Vec<Planned> {
     let catalogs = live::discover(config, reaches, findings).await;
+    live::accounts(config, reaches, findings).await;
     live::objects(config, reaches, &catalogs, findings).await;
     live::identities(config, &catalogs, findings);
     let rules = mappings(config, plugins, &catalogs, findings).await;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tidegate_gateway::{Allowances, Intent, Journal, JournalError, SystemClock};
+use tidegate_gateway::{
+    Allowances, EndpointError, Intent, Journal, JournalError, Outside, SystemClock,
+};
 use tidegate_sandbox::SandboxError;
 
 use super::exit::Exit;
@@ -109,18 +111,32 @@ fn reaches(
         allowances: Allowances::default(),
         seed: 0,
     };
-    let sound = credentials
-        .into_iter()
-        .filter(|(name, _)| findings.problems_of(&join("endpoints", name)).is_empty())
-        .collect();
+    let sound = |name: &str| findings.problems_of(&join("endpoints", name)).is_empty();
     let mut reaches = BTreeMap::new();
-    for (name, gateway) in assembly::gateways(config, plugins, sound, &shared) {
+    for (name, Granted { own, accounts }) in credentials {
         let endpoint = &config.endpoints[&name];
-        match gateway {
-            Ok(gateway) => {
+        let Some(plugin) = plugins.get(&endpoint.plugin).filter(|_| sound(&name)) else {
+            continue;
+        };
+        // Each credential has a gateway of its own, so that each is asked.
+        let open = |own| {
+            let alone = Granted {
+                own,
+                accounts: BTreeMap::new(),
+            };
+            assembly::gateway(&name, endpoint, alone, plugin, &shared)
+        };
+        let opened: Result<_, EndpointError> = open(own).and_then(|outside| {
+            let others = accounts.into_iter();
+            let others = others.map(|(account, own)| Ok((account, open(own)? as Arc<dyn Outside>)));
+            Ok((outside, others.collect::<Result<_, EndpointError>>()?))
+        });
+        match opened {
+            Ok((outside, others)) => {
                 let reach = Reach {
-                    plugin: plugins[&endpoint.plugin].clone(),
-                    outside: gateway,
+                    plugin: plugin.clone(),
+                    outside,
+                    others,
                     config: endpoint.config.to_string(),
                     now_us: shared.clock.now().wall_us,
                 };

@@ -52,7 +52,7 @@ enum Command {
     /// Keep the syncs in step until SIGTERM or SIGINT
     Run,
     /// Show how a running host is doing
-    Status,
+    Status(status::StatusArguments),
     /// Show every allowance: what is used, by whom, what is left, and until when it lasts
     Quota,
     /// Show what was used of the allowances, by hour, sync, operation and lane
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     let exit = match command {
         Command::Check(arguments) => check::run(&config, &arguments, &terminal),
         Command::Run => run::run(&config, &terminal),
-        Command::Status => ask(Request::Status),
+        Command::Status(arguments) => ask(arguments.into()),
         Command::Quota => ask(Request::Quota),
         Command::Usage(arguments) => ask(quota::request(arguments)),
         Command::Pause(arguments) => ask(pause::pause(arguments)),

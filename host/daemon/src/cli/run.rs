@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::print::{Terminal, chain};
 use super::runtime;
+use crate::alerts::standing::StandingError;
 use crate::allowances::AllowanceError;
 use crate::assembly::{self, AssembleError};
 use crate::config::{self, Loaded};
@@ -76,14 +77,15 @@ fn judge(error: &Error) -> (Exit, String) {
     }
     let store = (Exit::Store, "store".to_owned());
     for cause in error.chain() {
-        if cause.is::<EngineError>() || cause.is::<LedgerError>() || cause.is::<AllowanceError>() {
+        let kept = cause.is::<AllowanceError>() || cause.is::<StandingError>();
+        if kept || cause.is::<EngineError>() || cause.is::<LedgerError>() {
             return store;
         }
         match cause.downcast_ref::<AssembleError>() {
             Some(AssembleError::Config(_)) => return (Exit::Usage, "config".to_owned()),
             Some(AssembleError::Endpoint(_)) => return (Exit::Usage, "endpoint".to_owned()),
             Some(AssembleError::Store(error)) => return (Exit::Store, error.code().to_owned()),
-            Some(AssembleError::Allowances(_)) => return store,
+            Some(AssembleError::Allowances(_) | AssembleError::Standing(_)) => return store,
             Some(AssembleError::Sandbox(_) | AssembleError::Webhook(_)) | None => {}
         }
     }

@@ -13,6 +13,22 @@ use crate::status::{
 };
 
 #[derive(Clone, Debug, clap::Args)]
+pub(super) struct StatusArguments {
+    /// As a collector such as Prometheus reads it.
+    #[arg(long)]
+    metrics: bool,
+}
+
+impl From<StatusArguments> for Request {
+    fn from(arguments: StatusArguments) -> Self {
+        match arguments.metrics {
+            true => Self::Metrics,
+            false => Self::Status,
+        }
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct SyncArguments {
     /// The sync, as the config calls it.
     sync: String,
@@ -104,6 +120,10 @@ fn show(answer: Answer, terminal: &Terminal) -> Exit {
         }
         Answer::Usage(pools) => {
             terminal.answer(&pools, |pools| quota::usage(pools));
+            Exit::Done
+        }
+        Answer::Metrics(text) => {
+            terminal.answer(&serde_json::json!({ "metrics": text }), |_| text.clone());
             Exit::Done
         }
         Answer::Stopping => {

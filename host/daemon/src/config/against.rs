@@ -170,6 +170,7 @@ fn pool_of(error: &PoolError) -> &str {
         | PoolError::Fixed(pool)
         | PoolError::Share(pool)
         | PoolError::Empty(pool)
+        | PoolError::Reserve(pool)
         | PoolError::Endless(pool)
         | PoolError::Twice(pool)
         | PoolError::Dear { pool, .. }

@@ -2,23 +2,21 @@
 //! out of the result, so that the parts without one can still be checked further.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_core::manifest::AuthScheme;
-use tidegate_core::pace::PoolOverride;
 use tidegate_core::rounds::LINGER_MS;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
 use tracing_subscriber::EnvFilter;
 
 use super::meant::{Account, Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
-use super::origin::parse_origin;
+use super::origin::{allow, listen, parse_origin};
 use super::places::join;
 use super::problem::{Code, Findings, suggest};
 use super::written::{
-    Written, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost, WrittenMapping, WrittenPool,
-    WrittenSide, WrittenSync,
+    Written, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost, WrittenMapping, WrittenSide,
+    WrittenSync,
 };
 
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
@@ -28,7 +26,7 @@ const QUEUE_MAX: u64 = 100_000;
 const QUEUE_LEAST: u64 = 16;
 const WEIGHT_MAX: u64 = 100;
 /// What status calls the credential under `auth`.
-const OWN_ACCOUNT: &str = "main";
+pub const OWN_ACCOUNT: &str = "main";
 const NAME_LENGTH_MAX: usize = 60;
 
 pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Config {
@@ -44,6 +42,10 @@ pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Conf
             .alerts
             .as_ref()
             .and_then(|alerts| super::hook::mean(alerts, findings)),
+        metrics: written
+            .metrics
+            .as_ref()
+            .and_then(|metrics| listen(metrics.listen.as_deref(), findings)),
         plugins: meaning.plugins(),
         endpoints: meaning.endpoints(),
         syncs: meaning.syncs(),
@@ -156,12 +158,15 @@ impl Meaning<'_> {
         let pools = endpoint
             .pools
             .iter()
-            .map(|(name, pool)| (name.clone(), self.pool(&join(&pools_key, name), pool)))
+            .map(|(name, pool)| {
+                let key = join(&pools_key, name);
+                (name.clone(), super::pools::mean(&key, pool, self.findings))
+            })
             .collect();
         Some(Endpoint {
             plugin: plugin?,
             origins,
-            allow: self.allow(&endpoint.allow),
+            allow: allow(&endpoint.allow, self.findings),
             auth: auth?,
             accounts,
             config: endpoint.config.clone().unwrap_or_else(empty),
@@ -189,45 +194,6 @@ impl Meaning<'_> {
             }
         }
         accounts
-    }
-
-    fn allow(&self, written: &[(String, String)]) -> Vec<SocketAddr> {
-        let mut allow = Vec::new();
-        for (key, address) in written {
-            match address.parse() {
-                Ok(address) => allow.push(address),
-                Err(_) => self.findings.error(
-                    Code::BadOrigin,
-                    key,
-                    "an address and its port belong here, such as `10.0.0.5:443` or `[fd00::5]:443`",
-                ),
-            }
-        }
-        allow
-    }
-
-    fn pool(&self, key: &str, pool: &WrittenPool) -> PoolOverride {
-        if pool.limit == Some(0) {
-            self.findings.error_with_help(
-                Code::PoolOverride,
-                &join(key, "limit"),
-                "a limit of 0 lets nothing through",
-                "to rest a sync use `tidegate pause`",
-            );
-        }
-        let share = pool.share.unwrap_or(1.0);
-        self.share(Code::PoolOverride, &join(key, "share"), share);
-        PoolOverride {
-            limit: pool.limit,
-            share,
-        }
-    }
-
-    fn share(&self, code: Code, key: &str, share: f64) {
-        if !(share > 0.0 && share <= 1.0) {
-            let message = format!("{share} is not a share: above 0, at most 1");
-            self.findings.error(code, key, message);
-        }
     }
 
     fn auth(&self, key: &str, auth: &WrittenAuth) -> Option<Auth> {
@@ -379,7 +345,8 @@ impl Meaning<'_> {
             return default;
         };
         let share = written.share.unwrap_or(default.share);
-        self.share(Code::OutOfRange, &join(key, "share"), share);
+        let share_key = join(key, "share");
+        super::pools::share(Code::OutOfRange, &share_key, share, self.findings);
         DeleteBrake {
             share,
             window_ms: written.window_ms.unwrap_or(default.window_ms),

@@ -22,6 +22,8 @@ pub struct Config {
     pub folder: PathBuf,
     pub host: Host,
     pub alerts: Option<AlertHook>,
+    /// Where figures are shown to collectors: a loopback address.
+    pub metrics: Option<SocketAddr>,
     pub plugins: BTreeMap<Arc<str>, PluginSource>,
     pub endpoints: BTreeMap<Arc<str>, Endpoint>,
     pub syncs: BTreeMap<Arc<str>, Sync>,

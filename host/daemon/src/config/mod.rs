@@ -5,7 +5,7 @@
 //! - [`problem`]: what is wrong, with a stable code
 //! - `section`, `read`, `lanes`, `references`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
-//! - `mean`, `origin`, `hook`, `sharing`, [`meant`]: the file as meant
+//! - `mean`, `origin`, `pools`, `hook`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
 
 pub mod against;
@@ -15,6 +15,7 @@ mod mean;
 pub mod meant;
 mod origin;
 pub mod places;
+mod pools;
 pub mod problem;
 mod read;
 mod references;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use mean::OWN_ACCOUNT;
 use meant::{Auth, Config, Granted};
 use places::{Places, join};
 use problem::{Code, Findings, Problem};

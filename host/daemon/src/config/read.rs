@@ -18,7 +18,8 @@ use super::secret::SecretRef;
 use super::section::{Section, read_table, wrong_type};
 use super::written::{
     Written, WrittenAccount, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost,
-    WrittenMapping, WrittenPlugin, WrittenPool, WrittenSide, WrittenSync,
+    WrittenMapping, WrittenMetrics, WrittenPlugin, WrittenPool, WrittenReserve, WrittenSide,
+    WrittenSync,
 };
 
 const CONFLICTS: &[(&str, ConflictPolicy)] = &[
@@ -68,6 +69,9 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Written, Findings), Findin
         alerts: root.section("alerts", |alerts| WrittenAlerts {
             url: alerts.text("url"),
             secret: secret(alerts, "secret"),
+        }),
+        metrics: root.section("metrics", |metrics| WrittenMetrics {
+            listen: metrics.text("listen"),
         }),
         plugins: root.sections("plugins", plugin),
         endpoints: root.sections("endpoints", endpoint),
@@ -129,6 +133,10 @@ fn endpoint(section: &mut Section<'_, '_>) -> WrittenEndpoint {
         pools: section.sections("pools", |pool| WrittenPool {
             limit: pool.count("limit"),
             share: pool.number("share"),
+            reserve: pool.section("reserve", |reserve| WrittenReserve {
+                normal: reserve.number("normal"),
+                backfill: reserve.number("backfill"),
+            }),
         }),
     }
 }

@@ -18,6 +18,7 @@ use super::secret::SecretRef;
 pub(super) struct Written {
     pub(super) host: WrittenHost,
     pub(super) alerts: Option<WrittenAlerts>,
+    pub(super) metrics: Option<WrittenMetrics>,
     pub(super) plugins: BTreeMap<String, WrittenPlugin>,
     pub(super) endpoints: BTreeMap<String, WrittenEndpoint>,
     pub(super) syncs: BTreeMap<String, WrittenSync>,
@@ -30,6 +31,11 @@ pub(super) struct WrittenHost {
     pub(super) cache_bytes_max: Option<u64>,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenMetrics {
+    pub(super) listen: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,6 +79,14 @@ pub(super) struct WrittenAuth {
 pub(super) struct WrittenPool {
     pub(super) limit: Option<u64>,
     pub(super) share: Option<f64>,
+    pub(super) reserve: Option<WrittenReserve>,
+}
+
+/// The part of a pool that each lane leaves for those above it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WrittenReserve {
+    pub(super) normal: Option<f64>,
+    pub(super) backfill: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use tidegate_gateway::{Gateway, Lane, PoolCounts};
+use tidegate_gateway::{Gateway, PoolCounts};
 use tidegate_simulator::meters::{Neighbour, Options, Span, Stats, Vendor};
 
 use super::crew::{Tally, endless};
@@ -51,6 +51,8 @@ pub(crate) struct Worked {
     pub(crate) allowed: u64,
     pub(crate) used: u64,
     pub(crate) used_share: f64,
+    /// What can be used without a risk, and is aimed at.
+    pub(crate) aim: f64,
     pub(crate) refused_share: f64,
     /// By how much longer than its window a request counted, for the measured jitter of its way.
     pub(crate) margin_ms: u64,
@@ -138,6 +140,7 @@ fn judged(case: &Case, stats: &Stats, before: u64, margin_ms: u64) -> Worked {
         allowed,
         used,
         used_share: used as f64 / allowed.max(1) as f64,
+        aim: case.aim,
         refused_share: stats.refused as f64 / stats.arrived.max(1) as f64,
         margin_ms,
     }
@@ -176,7 +179,7 @@ impl Life<'_> {
         });
         let door: Arc<dyn Door> = Arc::new(Paced::new(stage, gateway.clone()));
         let tally = Arc::new(Tally::default());
-        let job = (Lane::Critical, self.case.job);
+        let job = (self.case.lane, self.case.job);
         let mut crew = endless(stage, &door, job, (WORKERS, self.seed), &tally);
         stage.play(lasts_ms, || false).await;
         let pools = gateway.pools();

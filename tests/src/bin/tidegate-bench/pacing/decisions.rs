@@ -29,6 +29,10 @@ pub(crate) struct Decided {
     pub(crate) pools: usize,
     pub(crate) waiting: usize,
     pub(crate) permits: u64,
+    /// Heads of queues looked at for each permit, which no machine makes more or fewer; and the same with a tenth of the
+    /// pools and a hundredth of those that wait.
+    pub(crate) looks_per_permit: f64,
+    pub(crate) looks_per_permit_of_few: f64,
     /// Granting alone.
     pub(crate) decision_us: f64,
     /// From asking to the settled answer.
@@ -86,8 +90,16 @@ impl Crowd {
 }
 
 pub(crate) fn decide(scale: Scale) -> Result<Decided> {
-    let (pools, waiting) = scale.pick((1_000, 100_000), (100, 2_000));
-    let permits = scale.pick(300_000, 2_000);
+    let (pools, waiting) = scale.pick((1_000, 100_000), (300, 20_000));
+    let permits = scale.pick(300_000, 20_000);
+    let few = measure(pools / 10, waiting / 100, permits / 10)?;
+    Ok(Decided {
+        looks_per_permit_of_few: few.looks_per_permit,
+        ..measure(pools, waiting, permits)?
+    })
+}
+
+fn measure(pools: usize, waiting: usize, permits: u64) -> Result<Decided> {
     let mut crowd = Crowd::gather(pools)?;
     for _ in 0..waiting {
         crowd.ask(at(0))?;
@@ -117,6 +129,8 @@ pub(crate) fn decide(scale: Scale) -> Result<Decided> {
         pools,
         waiting,
         permits: granted,
+        looks_per_permit: crowd.pacer.looks() as f64 / granted as f64,
+        looks_per_permit_of_few: 0.0,
         decision_us: deciding_s * 1e6 / granted as f64,
         whole_us: whole_s * 1e6 / granted as f64,
     })

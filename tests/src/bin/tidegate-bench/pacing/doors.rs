@@ -156,7 +156,7 @@ impl Setting {
         let overridden = self.limits.iter().map(|(name, units)| {
             let set = PoolOverride {
                 limit: Some(*units),
-                share: 1.0,
+                ..PoolOverride::default()
             };
             ((*name).to_owned(), set)
         });

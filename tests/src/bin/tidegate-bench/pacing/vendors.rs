@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::plugin::HttpMethod;
+use tidegate_gateway::Lane;
 use tidegate_simulator::meters::{Span, Vendor};
 
 use super::doors::Job;
@@ -43,6 +44,10 @@ pub(crate) struct Case {
     pub(crate) job: fn(&mut ChaCha8Rng) -> Job,
     /// How long a call is at work; as is usual for the vendor where it is `None`.
     pub(crate) takes: Option<Span>,
+    /// The lane of the work; lower ones leave the rest of a long window to those above.
+    pub(crate) lane: Lane,
+    /// The part of what is allowed that can be used without a risk.
+    pub(crate) aim: f64,
 }
 
 fn case(name: &'static str, vendor: Vendor, meter: (&'static str, u64), window_ms: u64) -> Case {
@@ -66,11 +71,13 @@ fn case(name: &'static str, vendor: Vendor, meter: (&'static str, u64), window_m
         lasts_ms: window_ms,
         job: |_| Job::get("/records"),
         takes: None,
+        lane: Lane::Critical,
+        aim: 0.99,
     }
 }
 
 impl Case {
-    fn lasting(mut self, windows: u64) -> Self {
+    pub(crate) fn lasting(mut self, windows: u64) -> Self {
         self.windows = windows;
         self.lasts_ms = windows * self.window_ms;
         self
@@ -144,11 +151,14 @@ fn hubspot_search(scale: Scale) -> Case {
     Case {
         name: "hubspot search",
         takes: Some(Span::new(80, 4)),
+        aim: 0.99,
         ..hubspot_varying(scale)
     }
 }
 
-/// The same where the time at work varies by 30 ms: nobody can tell from outside when in it a call was counted.
+/// The same where the time at work varies by 30 ms: nobody can tell from outside when in it a call was counted. So each
+/// counts until the latest moment at which it can have been, 15 ms of work and 3 ms of the way too long on average, and 2 ms
+/// as moments are whole: 20 ms of each second can't be used without a risk.
 fn hubspot_varying(scale: Scale) -> Case {
     let search = case(
         "hubspot search, varying",
@@ -158,6 +168,7 @@ fn hubspot_varying(scale: Scale) -> Case {
     );
     Case {
         job: |_| Job::write(HttpMethod::Post, "/crm/v3/objects/contacts/search", 1),
+        aim: 0.975,
         ..search.lasting(scale.pick(200, 20))
     }
 }
@@ -250,6 +261,22 @@ fn zoho(scale: Scale) -> Case {
             .limited(scale.pick(50_000, 1_000))
             .lasting(scale.pick(3, 2))
     }
+}
+
+/// A day's window used by the lower lanes alone, which stop short of its end by design: at 95 percent used the ladder lets
+/// only the critical lane through, at 85 no backfill any more, and below that each leaves its reserve.
+pub(crate) fn lower_lanes(scale: Scale) -> Vec<Case> {
+    let lanes = [
+        ("salesforce day, normal lane", Lane::Normal, 0.94),
+        ("salesforce day, backfill lane", Lane::Backfill, 0.79),
+    ];
+    let case = |(name, lane, aim)| Case {
+        name,
+        lane,
+        aim,
+        ..salesforce(scale)
+    };
+    lanes.map(case).to_vec()
 }
 
 /// Every limit that can bind, from a second to a day.
