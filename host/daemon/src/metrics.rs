@@ -37,6 +37,7 @@ pub async fn serve(listen: SocketAddr, host: Arc<Host>) -> std::io::Result<()> {
         .route("/metrics", get(answer))
         .with_state(host);
     let listener = TcpListener::bind(listen).await?;
+    tracing::info!(%listen, "showing figures");
     axum::serve(listener, router).await
 }
 
