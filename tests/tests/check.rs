@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tidegate_simulator::salesforce::{Options, Simulator};
 use tidegate_tests::built;
 
 /// The mapping alone knows its rules; the operator is told of the line they stand on.
@@ -69,5 +70,65 @@ rules = [
     for line in expected {
         assert!(found.contains(&line), "{line}\nis not in {found:#?}");
     }
+    Ok(())
+}
+
+/// Each credential of an endpoint is tried, not only the one that a request would go by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_is_refused_is_found() -> Result<()> {
+    let options = Options::default();
+    let credentials = options.credentials.clone();
+    let org = Simulator::start(options).await?;
+    let folder = tempfile::tempdir()?;
+    let config = r#"
+[plugins]
+salesforce.file = "PLUGINS/salesforce.wasm"
+
+[endpoints.crm]
+plugin = "salesforce"
+origins = { main = "ORG" }
+
+[endpoints.crm.auth]
+scheme = "oauth2-client-credentials"
+client-id = { file = "id" }
+client-secret = { file = "secret" }
+
+[endpoints.crm.accounts.second]
+scheme = "oauth2-client-credentials"
+client-id = { file = "id" }
+client-secret = { file = "secret" }
+
+[endpoints.crm.accounts.third]
+scheme = "oauth2-client-credentials"
+client-id = { file = "id" }
+client-secret = { file = "wrong" }
+
+[syncs]
+"#;
+    let plugins = built::plugins(&["salesforce"]);
+    let config = config.replace("PLUGINS", &plugins.display().to_string());
+    let config = config.replace("ORG", org.base_url());
+    for (file, text) in [
+        ("tidegate.toml", config.as_str()),
+        ("id", &credentials.client_id),
+        ("secret", &credentials.client_secret),
+        ("wrong", "another secret altogether"),
+    ] {
+        std::fs::write(folder.path().join(file), text)?;
+    }
+    let folder = folder.path().to_owned();
+    let check = tokio::task::spawn_blocking(move || {
+        let mut check = Command::new(built::program());
+        check.current_dir(folder).args(["check", "--json"]).output()
+    })
+    .await??;
+    let report: Value = serde_json::from_slice(&check.stdout)?;
+    let problems = report["problems"].as_array().context("problems")?;
+    let keys: Vec<&str> = problems
+        .iter()
+        .filter(|problem| problem["code"] == "endpoint-unusable")
+        .filter_map(|problem| problem["key"].as_str())
+        .collect();
+    assert_eq!(keys, ["endpoints.crm.accounts.third"], "{report:#}");
     Ok(())
 }

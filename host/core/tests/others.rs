@@ -18,6 +18,10 @@ const MANIFEST: &str = r#"
     limit = LIMIT
     window = { rolling = "WINDOW" }
     scope = "account"
+    [[readings]]
+    pool = "budget"
+    header = "usage"
+    pattern = "{used}"
 "#;
 
 fn pacer(limit: u64, window: &str) -> Pacer {
@@ -98,18 +102,18 @@ fn what_is_foreseen_of_others_does_not_shut_a_pool() {
     }
 }
 
-/// Who was refused is not tried as often again.
+/// Who was refused is not tried as often again. Others have used it all day, so that some of it falls out all the time.
 #[test]
 fn a_look_that_is_refused_is_not_repeated_soon() {
     let mut pacer = pacer(600, "24h");
-    hear(&mut pacer, 1_000, 1);
-    hear(&mut pacer, 2_000, 400);
+    hear(&mut pacer, 1_000, 300);
+    hear(&mut pacer, 2_000, 580);
     let mut pauses = Vec::new();
     let (mut asked_ms, mut last_ms) = (2_100, 2_000);
     while pauses.len() < 4 {
         match try_one(&mut pacer, asked_ms) {
             Ok(ticket) => {
-                pauses.push((asked_ms - last_ms) / 1_800_000);
+                pauses.push((asked_ms - last_ms + 60_000) / 1_800_000);
                 last_ms = asked_ms;
                 let stop = tidegate_core::pace::Throttled {
                     pool: "budget".to_owned(),
@@ -122,7 +126,10 @@ fn a_look_that_is_refused_is_not_repeated_soon() {
         }
         assert!(asked_ms < 86_400_000, "{pauses:?}");
     }
-    assert!(pauses.is_sorted() && pauses[3] >= 4, "{pauses:?}");
+    assert!(
+        pauses.is_sorted() && pauses[0] == 1 && pauses[3] >= 8,
+        "{pauses:?}"
+    );
 }
 
 /// After silence one request finds out; the others wait for its answer, and not for ever where answers tell nothing.
@@ -140,6 +147,13 @@ fn one_finds_out_before_more_follow() {
     for _ in 0..100 {
         try_one(&mut pacer, later_ms + 60).expect("it has told");
     }
+    // One that takes long to tell is not waited for.
+    let slow_ms = later_ms + 1_800_000;
+    let slow = try_one(&mut pacer, slow_ms).expect("the first");
+    try_one(&mut pacer, slow_ms + 1_999).expect_err("its answer is awaited");
+    let second = try_one(&mut pacer, slow_ms + 2_000).expect("it takes long");
+    pacer.settle(at(slow_ms + 2_050), second, &told(1_200));
+    pacer.settle(at(slow_ms + 30_000), slow, &told(1_201));
     // An answer that brings no figure is no reason to wait for the next.
     let quiet_ms = later_ms + 3_600_000;
     let first = try_one(&mut pacer, quiet_ms).expect("the first");
@@ -161,5 +175,20 @@ fn others_are_left_a_margin() {
             pacer.settle(at(2_000), ticket, &told(went + others));
         }
         assert_eq!(went, most, "beside {others}");
+    }
+}
+
+/// A new host knows nothing of an account that others may have used up: its first request tells, or that none will.
+#[test]
+fn the_first_request_finds_out() {
+    for answer in [told(996), Ended::Answered(Vec::new())] {
+        let mut pacer = pacer(1_000, "24h");
+        let first = try_one(&mut pacer, 0).expect("the first");
+        let (reason, _) = try_one(&mut pacer, 1).expect_err("its answer is awaited");
+        assert!(matches!(reason, Reason::Probing { .. }), "{reason:?}");
+        pacer.settle(at(50), first, &answer);
+        let full = matches!(&answer, Ended::Answered(reports) if !reports.is_empty());
+        assert_eq!(try_one(&mut pacer, 60).is_err(), full);
+        assert_eq!(try_one(&mut pacer, 60).is_err(), full);
     }
 }

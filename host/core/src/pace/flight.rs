@@ -26,6 +26,7 @@ pub(super) struct Flights {
     by_permit: BTreeMap<u64, Flight>,
     units: u64,
     long_units: u64,
+    newest_ms: u64,
     /// Those taken for short, oldest first.
     short: VecDeque<(u64, u64)>,
 }
@@ -37,6 +38,7 @@ impl Flights {
             by_permit: BTreeMap::new(),
             units: 0,
             long_units: 0,
+            newest_ms: 0,
             short: VecDeque::new(),
         }
     }
@@ -48,6 +50,11 @@ impl Flights {
     /// Of requests that count or may come to count.
     pub(super) fn long_units(&self) -> u64 {
         self.long_units
+    }
+
+    /// When the latest one left, if any is out.
+    pub(super) fn newest_ms(&self) -> Option<u64> {
+        (self.units > 0).then_some(self.newest_ms)
     }
 
     pub(super) fn refresh(&mut self, now_ms: u64) {
@@ -64,6 +71,7 @@ impl Flights {
 
     pub(super) fn insert(&mut self, permit: u64, flight: Flight) {
         self.units += flight.units;
+        self.newest_ms = flight.since_ms;
         if flight.long {
             self.long_units += flight.units;
         } else {

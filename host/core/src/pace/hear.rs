@@ -39,6 +39,7 @@ impl Pool {
                 let ours = |report: &&Report| *report.pool == *self.name;
                 let report = reports.iter().find(ours);
                 if flight.units > 0 {
+                    self.unheard = false;
                     self.others.answered(report.is_some());
                 }
                 if let Some(report) = report {

@@ -74,6 +74,7 @@ impl Pool {
         let wall_ms = now.wall_us / 1_000;
         let mono_ms = |at_ms: i64| at_ms.min(wall_ms) - wall_ms + now.mono_ms as i64;
         if let Some(heard_ms) = learned.heard_ms {
+            self.unheard = false;
             let from_ms = match &self.measure {
                 Measure::CalendarDay { days, .. } => days.day(wall_ms - MIDNIGHT_MS).start_ms,
                 _ => i64::MIN,

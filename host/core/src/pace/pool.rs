@@ -50,6 +50,8 @@ pub(super) struct Pool {
     /// The longest that a request lasted lately.
     pub(super) longest_ms: u64,
     pub(super) others: Others,
+    /// Answers may tell how much of a long window is used already, and none has come yet.
+    pub(super) unheard: bool,
     pub(super) park: Park,
     pub(super) spread: Option<Spread>,
     pub(super) demand: Demand,
@@ -115,6 +117,7 @@ impl Pool {
             ghosts: (0, 0),
             longest_ms: 0,
             others: Others::new(window_ms),
+            unheard: false,
             park: Park::new(window_ms.unwrap_or(AT_ONCE_MS)),
             spread: None,
             demand: Demand::new(short_ms),

@@ -12,6 +12,8 @@ const BOOKING_MS: u64 = 1_000;
 /// none is.
 const REFUSALS: f64 = 0.02;
 const REFUSALS_BLIND: f64 = 1.0;
+/// An answer that should tell first is awaited for so long at most.
+const AWAITED_MS: u64 = 2_000;
 /// The part of a long window that is left free beside others: what they use of it is found out by requests of ours, which
 /// must not be the ones for which nothing is left. What is kept free is used later, if not by them.
 const YIELD_PART: u64 = 200;
@@ -66,7 +68,7 @@ impl Pool {
         if self.is_stale(now, growth, whole) {
             return Err(Wait {
                 reason: Reason::Probing { pool: pool() },
-                at_ms: now.mono_ms + self.way_ms.max(1),
+                at_ms: now.mono_ms + self.way_ms.clamp(1, AWAITED_MS),
             });
         }
         let level = self.ladder.map(|ladder| ladder.level());
@@ -93,8 +95,13 @@ impl Pool {
 
     /// Whether an answer that is on its way should tell first what others have used.
     fn is_stale(&self, now: Now, growth: Growth, whole: u64) -> bool {
-        if !self.is_shared() || self.flights.units() == 0 {
+        // Who takes long to tell is not waited for.
+        let newest_ms = self.flights.newest_ms();
+        if newest_ms.is_none_or(|newest_ms| newest_ms + AWAITED_MS <= now.mono_ms) {
             return false;
+        }
+        if self.unheard || !self.is_shared() {
+            return self.unheard;
         }
         let many = match self.measure.is_short() {
             true => u64::MAX,

@@ -8,7 +8,7 @@ use super::pacer::{Chair, Pacer, Seat};
 use super::pool::Pool;
 use super::timing::Timing;
 use super::{PoolError, PoolOverride, UnknownPool};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Reading};
 use crate::time::Now;
 
 impl Pacer {
@@ -24,7 +24,10 @@ impl Pacer {
         let vendor = &manifest.plugin.name;
         let made = manifest.pools.iter().map(|written| {
             let key = PoolKey::new(vendor, &written.name, written.scope, identity);
-            Ok((key, Pool::new(written, overrides.get(&written.name))?))
+            let mut pool = Pool::new(written, overrides.get(&written.name))?;
+            let told = |reading: &Reading| reading.pool == written.name;
+            pool.unheard = !pool.measure.is_short() && manifest.readings.iter().any(told);
+            Ok((key, pool))
         });
         let made = made.collect::<Result<Vec<_>, PoolError>>()?;
         let mut pools = Vec::with_capacity(made.len());
