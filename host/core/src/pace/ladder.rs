@@ -15,7 +15,7 @@ pub enum Level {
     Plenty,
     /// People are told.
     Notify,
-    /// Polls are slow, backfill waits, older cache is served.
+    /// Polls are slow and backfill waits; where answers are cached, older ones serve.
     Stretch,
     /// Only what is critical goes.
     Critical,
