@@ -185,6 +185,18 @@ pub(crate) fn cost(call: &Call, target: &Target) -> u64 {
     parts.map_or(1, |parts| parts.max(1) as u64)
 }
 
+/// Whether a part does anything else than read.
+pub(crate) fn writes(call: &Call) -> bool {
+    let body = call.json().unwrap_or_default();
+    let parts = ["compositeRequest", "batchRequests"]
+        .into_iter()
+        .filter_map(|name| body[name].as_array());
+    let mut methods = parts
+        .flatten()
+        .map(|part| part["method"].as_str().unwrap_or("GET"));
+    methods.any(|method| method != "GET")
+}
+
 fn parts<'a>(body: &'a Value, name: &str) -> Result<&'a Vec<Value>, ApiError> {
     let parts = body[name].as_array().ok_or_else(|| {
         ApiError::bad(

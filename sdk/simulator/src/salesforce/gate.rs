@@ -170,7 +170,7 @@ fn admit(shared: &Arc<Shared>, call: &Call) -> Result<Admitted, (Answer, Fate)> 
             return Err(answer);
         }
     };
-    let writes = route::writes(&target, &call.method);
+    let writes = route::writes(&target, call);
     let twice = writes && org.faults.strikes(Fault::Twice);
     org.requests += 1 + u64::from(twice);
     let mut began = Began {

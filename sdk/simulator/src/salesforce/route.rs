@@ -173,14 +173,11 @@ pub(crate) fn versions() -> Answer {
 }
 
 /// Whether the call may change records: only such calls are stamped, delayed and repeated.
-pub(crate) fn writes(target: &Target, method: &str) -> bool {
+pub(crate) fn writes(target: &Target, call: &Call) -> bool {
+    let method = call.method.as_str();
     match target {
-        Target::Composite
-        | Target::Batch
-        | Target::Graph
-        | Target::Tree(_)
-        | Target::Soap(_)
-        | Target::Create(_) => true,
+        Target::Composite | Target::Batch => composite::writes(call),
+        Target::Graph | Target::Tree(_) | Target::Soap(_) | Target::Create(_) => true,
         Target::Row(..) | Target::External(..) => method != "GET" && method != "HEAD",
         Target::Collections => method != "GET",
         Target::CollectionsUpsert(..) => true,
