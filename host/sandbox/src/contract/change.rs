@@ -46,8 +46,10 @@ pub(crate) struct Asked {
 
 /// The host keeps these with every record, so that a plugin must not make them as large as it likes.
 pub(super) const ID_BYTES_MAX: usize = 1_024;
-/// Cursors and the states of jobs: positions, not data.
+/// Cursors: positions, not data.
 pub(super) const POSITION_BYTES_MAX: usize = 64 * 1_024;
+/// The states of jobs, which name rows. A batch of the store has room for one.
+pub(super) const JOB_BYTES_MAX: usize = 512 * 1_024;
 
 /// The layout that every change set has, wherever it comes from.
 pub(super) fn change_set(set: &ChangeSet) -> Result<(), CallError> {

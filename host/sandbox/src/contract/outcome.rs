@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tidegate_core::plugin::{OperationKind, Operations, Outcome, Progress, RowOutcome};
 
 use super::broken;
-use super::change::{ID_BYTES_MAX, POSITION_BYTES_MAX, RowsMax, change_set};
+use super::change::{ID_BYTES_MAX, JOB_BYTES_MAX, RowsMax, change_set};
 use crate::call::CallError;
 
 /// The rows that a push, or the polls after it, may speak of.
@@ -88,10 +88,10 @@ pub(crate) fn progress(
     if let Some(job) = progress
         .job
         .as_ref()
-        .filter(|job| job.state.len() > POSITION_BYTES_MAX)
+        .filter(|job| job.state.len() > JOB_BYTES_MAX)
     {
         let message = format!(
-            "a job's state of {} bytes; {POSITION_BYTES_MAX} are allowed",
+            "a job's state of {} bytes; {JOB_BYTES_MAX} are allowed",
             job.state.len()
         );
         return broken("job-too-large", message);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_core::batch::{Batch, Column, DataType, Packed, Values};
 use tidegate_core::plugin::{
-    Advice, Alias, ChangeSet, ChangeStream, Direction, Fault, FaultKind, Group, Mapped,
+    Advice, Alias, ChangeSet, ChangeStream, Direction, Fault, FaultKind, Group, Job, Mapped,
     OperationKind, Operations, Outcome, Page, Progress, Refusal, RowOutcome, Rule, Selection,
     StreamKind, Written,
 };
@@ -272,10 +272,23 @@ fn outcomes_name_rows_that_were_sent_once() {
         assert_eq!(code(pushed), expected, "case {index}");
     }
     let pending = Sent::pending(&HashSet::from([11]));
-    for (token, expected) in [(11, "ok"), (12, "token-not-given")] {
+    // A poll may repeat what it said before the host could keep it.
+    for token in [11, 12] {
         let answer = Progress {
             outcomes: vec![outcome(token, "1")],
             job: None,
+            after: Vec::new(),
+        };
+        assert_eq!(code(progress(&pending, &answer, ROWS_MAX)), "ok");
+    }
+    for (bytes, expected) in [(524_288, "ok"), (524_289, "job-too-large")] {
+        let job = Job {
+            state: vec![0; bytes],
+            wait_ms: 0,
+        };
+        let answer = Progress {
+            outcomes: Vec::new(),
+            job: Some(job),
             after: Vec::new(),
         };
         assert_eq!(code(progress(&pending, &answer, ROWS_MAX)), expected);
