@@ -10,9 +10,11 @@ use std::collections::HashSet;
 use tidegate_sdk::{Alias, Fault, Page, Selection};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ahead::First;
 use crate::cursor::{Changes, Pass, Purge, Seen};
 use crate::describe::Described;
 use crate::org::Org;
+use crate::part::Part;
 use crate::purged;
 use crate::rows::{Answered, Record, Rows};
 use crate::shape::{self, Misfits, Shape, shaped};
@@ -43,8 +45,7 @@ pub(crate) fn pull(
         );
         return begin(org, selection, Some(gap));
     };
-    let age_us = org.now_us.saturating_sub(cursor.described_us);
-    let known = cursor.shape.fits(&selection.fields) && (0..SHAPE_US).contains(&age_us);
+    let known = is_known(org, selection, &cursor);
     let limit = rows_max.clamp(1, PAGE_ROWS_MAX);
     let found = shaped(
         org,
@@ -59,6 +60,41 @@ pub(crate) fn pull(
     }
     page.cursor = next.encode();
     Ok(page)
+}
+
+/// What a pull with this cursor asks first.
+pub(crate) fn first(
+    org: &Org<'_>,
+    selection: &Selection,
+    cursor: Option<&[u8]>,
+    rows_max: u32,
+) -> First {
+    let object = selection.object.as_str();
+    if soql::check_name(object).is_err() {
+        return First::new();
+    }
+    let Some(cursor) = cursor.and_then(Changes::decode) else {
+        return vec![org.describe(object)];
+    };
+    let limit = rows_max.clamp(1, PAGE_ROWS_MAX);
+    let (query, _) = question(org, object, &cursor, &cursor.shape, limit);
+    if soql::check_length(&query, object).is_err() {
+        return First::new();
+    }
+    let mut first = vec![request(org, &cursor.shape, &query)];
+    if !is_known(org, selection, &cursor) {
+        first.push(org.describe(object));
+    }
+    if let Some(window) = purged::window(&cursor, &cursor.shape) {
+        first.push(purged::question(org, object, &window));
+    }
+    first
+}
+
+/// Whether the shape is that of the fields that are asked for, and no older than it may be.
+fn is_known(org: &Org<'_>, selection: &Selection, cursor: &Changes) -> bool {
+    let age_us = org.now_us.saturating_sub(cursor.described_us);
+    cursor.shape.fits(&selection.fields) && (0..SHAPE_US).contains(&age_us)
 }
 
 /// From now on: what can be seen already is noted as reported, a page of it at most.
@@ -117,9 +153,7 @@ fn step(
 ) -> Result<(Changes, Page), Fault> {
     let object = selection.object.as_str();
     let mut next = cursor.clone();
-    let (from, mut pass) = start(cursor, org.config.overlap_us, limit);
-    let columns = shape.selected().join(", ");
-    let query = soql::changes(object, &columns, &shape.stamp, &from, limit);
+    let (query, mut pass) = question(org, object, cursor, shape, limit);
     let told = ask(org, shape, object, &query)?;
     let mut rows = Rows::new(org, object, shape, misfits);
     let aliases = report(&mut next, &mut rows, shape, &told.body)?;
@@ -150,15 +184,15 @@ fn step(
     let mut more_purged = false;
     if !more {
         let room = (limit as usize).saturating_sub(rows.set.len());
-        let log = purged::report(org, object, &mut next, shape, room, &mut rows)?;
+        let window = purged::window(cursor, shape).filter(|_| room > 0);
+        let log = match window {
+            Some(window) => purged::report(org, object, &mut next, &window, room, &mut rows)?,
+            None => purged::Log::default(),
+        };
         (gap, more_purged) = (log.gap, log.more);
     }
-    let changes = match rows.set.is_empty() {
-        true => Vec::new(),
-        false => vec![rows.set.finish()],
-    };
     let page = Page {
-        changes,
+        changes: rows.changes(),
         aliases,
         cursor: Vec::new(),
         more: more || more_purged,
@@ -175,12 +209,30 @@ fn ask(
     query: &str,
 ) -> Result<crate::org::Told<Answered>, Fault> {
     soql::check_length(query, object)?;
-    // Deleted rows stay in the recycle bin, where the same query finds them at no further cost.
-    let request = match shape.has_deleted {
+    let request = request(org, shape, query);
+    org.ask(request, &format!("the query of changes of {object}"))
+}
+
+/// Deleted rows stay in the recycle bin, where the same query finds them at no further cost.
+fn request(org: &Org<'_>, shape: &Shape, query: &str) -> Part {
+    match shape.has_deleted {
         true => org.query_all(query),
         false => org.query(query),
-    };
-    org.ask(request, &format!("the query of changes of {object}"))
+    }
+}
+
+/// The query of the next page, and the pass that it belongs to.
+fn question(
+    org: &Org<'_>,
+    object: &str,
+    cursor: &Changes,
+    shape: &Shape,
+    limit: u32,
+) -> (String, Pass) {
+    let (from, pass) = start(cursor, org.config.overlap_us, limit);
+    let columns = shape.selected().join(", ");
+    let query = soql::changes(object, &columns, &shape.stamp, &from, limit);
+    (query, pass)
 }
 
 /// Where the next page starts, and the pass that it belongs to.

@@ -15,6 +15,7 @@ struct Written {
     purged_seconds: u32,
     duplicate_rules: DuplicateRules,
     assignment_rules: bool,
+    snapshot: Snapshots,
 }
 
 impl Default for Written {
@@ -25,8 +26,19 @@ impl Default for Written {
             purged_seconds: 900,
             duplicate_rules: DuplicateRules::Enforce,
             assignment_rules: false,
+            snapshot: Snapshots::Auto,
         }
     }
+}
+
+/// How all of an object's records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Snapshots {
+    /// By a job when that takes fewer calls.
+    Auto,
+    Query,
+    Job,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -47,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) purged_us: i64,
     duplicate_rules: DuplicateRules,
     assignment_rules: bool,
+    pub(crate) snapshots: Snapshots,
 }
 
 impl Config {
@@ -58,6 +71,7 @@ impl Config {
             purged_us: i64::from(written.purged_seconds) * 1_000_000,
             duplicate_rules: written.duplicate_rules,
             assignment_rules: written.assignment_rules,
+            snapshots: written.snapshot,
         })
     }
 
@@ -66,10 +80,20 @@ impl Config {
         format!("{}{rest}", self.base)
     }
 
+    /// What says that a write is ours, as header names and values.
+    pub(crate) fn origin_headers(&self) -> Vec<(&'static str, String)> {
+        vec![("sforce-call-options", format!("client={CLIENT}"))]
+    }
+
+    /// Whether a duplicate rule that only alerts lets our writes through.
+    pub(crate) fn saves_over_alerts(&self) -> bool {
+        self.duplicate_rules == DuplicateRules::AllowSave
+    }
+
     /// What a write says beside its body, as header names and values.
     pub(crate) fn write_headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![("sforce-call-options", format!("client={CLIENT}"))];
-        if self.duplicate_rules == DuplicateRules::AllowSave {
+        let mut headers = self.origin_headers();
+        if self.saves_over_alerts() {
             headers.push(("sforce-duplicate-rule-header", "allowSave=true".to_owned()));
         }
         if !self.assignment_rules {

@@ -3,13 +3,14 @@
 //! Bounded to some 64 KiB: what was reported lately is remembered by digest, and the oldest is forgotten
 //! first. Forgetting means to report a record again, never to miss one.
 
+use crate::compact::{Reader, Writer};
 use crate::kind::Kind;
 use crate::shape::Shape;
 use crate::soql::Position;
 
 /// First byte of every cursor; another one is another layout.
 const CHANGES: u8 = 1;
-const SNAPSHOT: u8 = 2;
+const SNAPSHOT: u8 = 4;
 /// Reported rows that are remembered at most.
 pub(crate) const SEEN_MAX: usize = 4_500;
 /// Deleted records that are remembered at most.
@@ -68,18 +69,31 @@ pub(crate) struct Seen {
     pub(crate) digest: u64,
 }
 
-/// The place in an object's rows by id.
+/// The place in a reading of all of an object's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) shape: Shape,
-    pub(crate) after: String,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Behind this id, or at the beginning when it is empty.
+    After(String),
+    /// At a query job that has not ended when it was last looked at.
+    Waiting { job: String, looks: u32 },
+    /// At a page of a query job's results, the first one without locator.
+    Reading {
+        job: String,
+        locator: Option<String>,
+    },
 }
 
 impl Changes {
     pub(crate) fn encode(mut self) -> Vec<u8> {
         keep_newest(&mut self.seen, SEEN_MAX);
         keep_newest(&mut self.gone, GONE_MAX);
-        let mut writer = Writer(vec![CHANGES]);
+        let mut writer = Writer::new(CHANGES);
         writer.shape(&self.shape);
         for us in [
             self.described_us,
@@ -93,7 +107,7 @@ impl Changes {
         writer.option(self.tail.as_ref(), Writer::position);
         writer.option(self.pass.as_ref(), |writer, pass| {
             writer.position(&pass.after);
-            writer.0.push(u8::from(pass.whole));
+            writer.byte(u8::from(pass.whole));
             writer.signed(pass.began_us);
             writer.unsigned(u64::from(pass.pages));
         });
@@ -105,13 +119,12 @@ impl Changes {
         });
         writer.seen(&self.seen);
         writer.seen(&self.gone);
-        writer.0
+        writer.finish()
     }
 
     /// `None` for bytes of another layout.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        (reader.byte()? == CHANGES).then_some(())?;
+        let mut reader = Reader::new(bytes, CHANGES)?;
         let shape = reader.shape()?;
         let described_us = reader.signed()?;
         let clock_us = reader.signed()?;
@@ -133,7 +146,7 @@ impl Changes {
             open: reader.option(|reader| Some((reader.signed()?, reader.text()?)))?,
         };
         let (seen, gone) = (reader.seen()?, reader.seen()?);
-        reader.0.is_empty().then_some(Self {
+        reader.is_done().then_some(Self {
             shape,
             described_us,
             clock_us,
@@ -151,19 +164,44 @@ impl Changes {
 
 impl Snapshot {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer(vec![SNAPSHOT]);
+        let mut writer = Writer::new(SNAPSHOT);
         writer.shape(&self.shape);
-        writer.text(&self.after);
-        writer.0
+        match &self.place {
+            Place::After(id) => {
+                writer.byte(0);
+                writer.text(id);
+            }
+            Place::Waiting { job, looks } => {
+                writer.byte(1);
+                writer.text(job);
+                writer.unsigned(u64::from(*looks));
+            }
+            Place::Reading { job, locator } => {
+                writer.byte(2);
+                writer.text(job);
+                writer.option(locator.as_ref(), |writer, locator| writer.text(locator));
+            }
+        }
+        writer.finish()
     }
 
     /// `None` for bytes of another layout.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        (reader.byte()? == SNAPSHOT).then_some(())?;
+        let mut reader = Reader::new(bytes, SNAPSHOT)?;
         let shape = reader.shape()?;
-        let after = reader.text()?;
-        reader.0.is_empty().then_some(Self { shape, after })
+        let place = match reader.byte()? {
+            0 => Place::After(reader.text()?),
+            1 => Place::Waiting {
+                job: reader.text()?,
+                looks: u32::try_from(reader.unsigned()?).ok()?,
+            },
+            2 => Place::Reading {
+                job: reader.text()?,
+                locator: reader.option(Reader::text)?,
+            },
+            _ => return None,
+        };
+        reader.is_done().then_some(Self { shape, place })
     }
 }
 
@@ -173,35 +211,7 @@ fn keep_newest(seen: &mut Vec<Seen>, most: usize) {
     seen.drain(..surplus);
 }
 
-struct Writer(Vec<u8>);
-
 impl Writer {
-    /// Seven bits a byte, lowest first.
-    fn unsigned(&mut self, mut value: u64) {
-        while value > 0x7f {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    /// Small numbers of either sign are short.
-    fn signed(&mut self, value: i64) {
-        self.unsigned((value << 1 ^ value >> 63) as u64);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.unsigned(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn option<T>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
-        self.0.push(u8::from(value.is_some()));
-        if let Some(value) = value {
-            write(self, value);
-        }
-    }
-
     fn position(&mut self, position: &Position) {
         self.signed(position.stamp_us);
         self.text(&position.id);
@@ -210,12 +220,12 @@ impl Writer {
     fn shape(&mut self, shape: &Shape) {
         self.text(&shape.stamp);
         for flag in [shape.has_deleted, shape.has_master, shape.replicateable] {
-            self.0.push(u8::from(flag));
+            self.byte(u8::from(flag));
         }
         self.unsigned(shape.columns.len() as u64);
         for (name, kind) in &shape.columns {
             self.text(name);
-            self.0.push(*kind as u8);
+            self.byte(*kind as u8);
         }
         self.unsigned(shape.hidden.len() as u64);
         for name in &shape.hidden {
@@ -228,56 +238,13 @@ impl Writer {
         let mut before_ms = 0;
         for one in seen {
             self.signed(one.at_ms - before_ms);
-            self.0.extend_from_slice(&one.digest.to_le_bytes());
+            self.bytes(&one.digest.to_le_bytes());
             before_ms = one.at_ms;
         }
     }
 }
 
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(head)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    fn unsigned(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let value = self.unsigned()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.unsigned()?).ok()?;
-        String::from_utf8(self.take(length)?.to_vec()).ok()
-    }
-
-    /// The outer `None` is damage.
-    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        match self.byte()? {
-            0 => Some(None),
-            1 => read(self).map(Some),
-            _ => None,
-        }
-    }
-
+impl Reader<'_> {
     fn position(&mut self) -> Option<Position> {
         Some(Position {
             stamp_us: self.signed()?,
@@ -395,10 +362,30 @@ mod tests {
         longer.push(0);
         assert_eq!(Changes::decode(&longer), None);
         assert_eq!(Snapshot::decode(&bytes), None);
-        let snapshot = Snapshot {
-            shape: shape(),
-            after: "003000000000001AAA".to_owned(),
-        };
-        assert_eq!(Snapshot::decode(&snapshot.encode()), Some(snapshot));
+        let job = || "750000000000001AAA".to_owned();
+        let places = [
+            Place::After("003000000000001AAA".to_owned()),
+            Place::Waiting {
+                job: job(),
+                looks: u32::MAX,
+            },
+            Place::Reading {
+                job: job(),
+                locator: None,
+            },
+            Place::Reading {
+                job: job(),
+                locator: Some("MjAwMA".to_owned()),
+            },
+        ];
+        for place in places {
+            let snapshot = Snapshot {
+                shape: shape(),
+                place,
+            };
+            let bytes = snapshot.encode();
+            assert_eq!(Snapshot::decode(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(Snapshot::decode(&bytes), Some(snapshot));
+        }
     }
 }

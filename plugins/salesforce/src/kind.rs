@@ -2,6 +2,7 @@
 //!
 //! Numbers stay text from end to end, so no digit passes through binary floating point.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -148,6 +149,54 @@ pub(crate) fn written(value: Value<'_>) -> Result<Option<Json>, &'static str> {
     }))
 }
 
+/// The text of an empty cell in a Bulk API file, which leaves the field alone, and of one that empties it.
+const UNSET_CELL: &str = "";
+pub(crate) const NULL_CELL: &str = "#N/A";
+
+/// Why a value has no cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoCell {
+    /// No request can carry it; what is wrong with it, never what it is.
+    Unwritable(&'static str),
+    /// A request in JSON can.
+    JsonOnly,
+}
+
+/// A value as a cell of a Bulk API file.
+pub(crate) fn cell(value: Value<'_>) -> Result<Cow<'_, str>, NoCell> {
+    const NOT_DECIMAL: NoCell = NoCell::Unwritable("not a decimal number");
+    Ok(match value {
+        Value::Unset => Cow::Borrowed(UNSET_CELL),
+        // An empty text is null at Salesforce, also in JSON.
+        Value::Null | Value::Text("") => Cow::Borrowed(NULL_CELL),
+        Value::Text(NULL_CELL) | Value::Bytes(_) | Value::Json(_) => return Err(NoCell::JsonOnly),
+        Value::Text(text) => Cow::Borrowed(text),
+        Value::Boolean(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+        Value::Integer(value) => Cow::Owned(value.to_string()),
+        Value::Float(value) if value.is_finite() => Cow::Owned(value.to_string()),
+        Value::Float(_) => return Err(NoCell::Unwritable("not a finite number")),
+        Value::Decimal(text) => Cow::Owned(plain_decimal(text).ok_or(NOT_DECIMAL)?),
+        Value::Timestamp(us) => Cow::Owned(stamp::field_text(us)),
+        Value::Date(days) => Cow::Owned(stamp::date_text(days)),
+    })
+}
+
+impl Kind {
+    /// A cell of a query job's results as the JSON that a query would have answered. Salesforce holds no empty texts.
+    pub(crate) fn of_cell(self, cell: &str) -> Json {
+        let number = || plain_decimal(cell).and_then(|plain| Number::from_str(&plain).ok());
+        match (self, cell) {
+            (_, "") => Json::Null,
+            (Self::Boolean, "true") => Json::Bool(true),
+            (Self::Boolean, "false") => Json::Bool(false),
+            (Self::Integer | Self::Decimal, _) => {
+                number().map_or_else(|| Json::String(cell.to_owned()), Json::Number)
+            }
+            _ => Json::String(cell.to_owned()),
+        }
+    }
+}
+
 /// `-?digits[.digits]` of a number that may have an exponent, such as `1.0E7`, or zeros in front. Keeps the
 /// scale. `None` for what is not a number, or has more digits than any field.
 fn plain_decimal(text: &str) -> Option<String> {
@@ -286,6 +335,60 @@ mod tests {
                 expected,
                 "{value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn cells_tell_unset_from_empty() {
+        let cases = [
+            (Value::Unset, Ok("")),
+            (Value::Null, Ok("#N/A")),
+            (Value::Text(""), Ok("#N/A")),
+            (Value::Text("#N/A"), Err(NoCell::JsonOnly)),
+            (Value::Text("#n/a, \"so\""), Ok("#n/a, \"so\"")),
+            (Value::Boolean(false), Ok("false")),
+            (Value::Integer(-7), Ok("-7")),
+            (Value::Float(0.25), Ok("0.25")),
+            (
+                Value::Float(f64::NAN),
+                Err(NoCell::Unwritable("not a finite number")),
+            ),
+            (Value::Decimal("-007.10"), Ok("-7.10")),
+            (
+                Value::Decimal("1."),
+                Err(NoCell::Unwritable("not a decimal number")),
+            ),
+            (
+                Value::Timestamp(-1_000_000),
+                Ok("1969-12-31T23:59:59.000+0000"),
+            ),
+            (Value::Date(0), Ok("1970-01-01")),
+            (Value::Bytes(b"hi"), Err(NoCell::JsonOnly)),
+            (Value::Json("{}"), Err(NoCell::JsonOnly)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(
+                cell(value).as_deref(),
+                expected.as_ref().copied(),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cells_are_read_as_queries_answer() {
+        let cases = [
+            (Kind::Text, "", "null"),
+            (Kind::Text, "007", "\"007\""),
+            (Kind::Boolean, "true", "true"),
+            (Kind::Boolean, "yes", "\"yes\""),
+            (Kind::Decimal, "1.50", "1.50"),
+            (Kind::Decimal, "1.0E7", "10000000"),
+            (Kind::Integer, "many", "\"many\""),
+            (Kind::Date, "2026-03-01", "\"2026-03-01\""),
+        ];
+        for (kind, cell, expected) in cases {
+            assert_eq!(kind.of_cell(cell).to_string(), expected, "{kind:?} {cell}");
         }
     }
 

@@ -5,26 +5,31 @@
 //!
 //! In reading order:
 //! - [`config`]: the endpoint's config table
-//! - [`org`]: requests to the org, and its answers as JSON
+//! - [`org`]: requests to the org, and its answers as JSON; [`part`]: several of them in one; [`ahead`]: what streams ask
+//!   together
 //! - [`answer`]: answers without success, as faults
 //! - [`stamp`], [`id`], [`kind`]: moments, ids and values, to and from Salesforce's spelling
 //! - [`soql`]: the text of queries
 //! - [`describe`], [`discover`]: what objects and fields there are
 //! - [`shape`]: what a reader must know of an object, and when to ask anew
 //! - [`rows`]: records as rows
-//! - [`cursor`]: what a stream remembers
-//! - [`changes`], [`purged`], [`snapshot`]: the streams
+//! - [`compact`], [`cursor`]: what a stream remembers, in few bytes
+//! - [`changes`], [`purged`], [`snapshot`], [`export`]: the streams
 //! - [`read`]: records by id or key
 //! - [`lines`], [`push`]: rows as records, and their requests
+//! - [`graph`]: rows with the rows that they refer to
+//! - [`bulk`]: rows as jobs
 //! - [`outcome`], [`refusal`]: what became of each row, and what to do about it
 //!
-//! Absent: the clock (moments come from Salesforce's answers), credentials, pacing and retries (the host's),
-//! Bulk API jobs and push events.
+//! Absent: the clock (moments come from Salesforce's answers), credentials, pacing and retries (the host's), push
+//! events.
 
 mod config;
 
+mod ahead;
 mod answer;
 mod org;
+mod part;
 
 mod id;
 mod kind;
@@ -38,12 +43,16 @@ mod rows;
 mod shape;
 
 mod changes;
+mod compact;
 mod cursor;
+mod export;
 mod purged;
 mod snapshot;
 
 mod read;
 
+mod bulk;
+mod graph;
 mod lines;
 mod outcome;
 mod push;
@@ -54,6 +63,7 @@ use tidegate_sdk::{
     Packed, Page, PrepareMode, Progress, Selection, Step, StreamKind,
 };
 
+use crate::ahead::First;
 use crate::org::Org;
 
 /// The connector that this crate exports.
@@ -89,7 +99,14 @@ impl Connector for Salesforce {
         context: &Context,
         streams: Vec<ChangeStream>,
     ) -> Result<Vec<Result<Page, Fault>>, Fault> {
-        let org = Org::new(gateway, context)?;
+        let mut org = Org::new(gateway, context)?;
+        let asked = streams.iter().map(|stream| u64::from(stream.rows_max));
+        if asked.sum::<u64>() > u64::from(org.rows_max) {
+            // All pages together may hold what the caller can take.
+            org.rows_max = (org.rows_max / (streams.len() as u32).max(1)).max(1);
+        }
+        let firsts = streams.iter().map(|stream| first(&org, stream));
+        org.ahead.ask(&org, firsts.collect())?;
         Ok(streams
             .iter()
             .map(|stream| pull_one(&org, stream))
@@ -119,11 +136,21 @@ impl Connector for Salesforce {
         push::push(&Org::new(gateway, context)?, &operations)
     }
 
-    fn poll(_: &dyn Gateway, _: &Context, _: Vec<u8>) -> Result<Progress, Fault> {
-        Err(Fault::refused(
-            "no-jobs",
-            "none of this plugin's methods makes a job that could be asked for",
-        ))
+    fn poll(gateway: &dyn Gateway, context: &Context, job: Vec<u8>) -> Result<Progress, Fault> {
+        bulk::poll(&Org::new(gateway, context)?, &job)
+    }
+}
+
+/// What a stream will ask first, as far as its cursor tells.
+fn first(org: &Org<'_>, stream: &ChangeStream) -> First {
+    let [selection] = stream.selections.as_slice() else {
+        return First::new();
+    };
+    let rows_max = stream.rows_max.min(org.rows_max);
+    let cursor = stream.cursor.as_deref();
+    match stream.kind {
+        StreamKind::Changes => changes::first(org, selection, cursor, rows_max),
+        StreamKind::Snapshot => snapshot::first(org, selection, cursor, rows_max),
     }
 }
 

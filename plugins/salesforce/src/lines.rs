@@ -6,7 +6,7 @@ use tidegate_sdk::{Advice, Group, OperationKind, RowOutcome, Value};
 use crate::id;
 
 /// A row that can be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) token: u64,
     /// The target's id; empty where it has none yet.
@@ -30,23 +30,47 @@ pub(crate) fn of(group: &Group) -> (Vec<Line>, Vec<RowOutcome>) {
     (lines, outcomes)
 }
 
-fn line(group: &Group, row: usize, token: u64) -> Result<Line, RowOutcome> {
-    let refused = |code: &str, field: Option<&str>, message: String| {
-        let fields = field.map(str::to_owned).into_iter().collect();
-        RowOutcome::refused(token, code, message, fields, Advice::Park)
-    };
+/// One row; the error is the outcome of one that can't be sent.
+pub(crate) fn line(group: &Group, row: usize, token: u64) -> Result<Line, RowOutcome> {
     let mut fields = Map::new();
     if group.operation != OperationKind::Delete {
         for (name, value) in group.batch.row(row).fields() {
-            let json = crate::kind::written(value).map_err(|why| {
-                let message = format!("the value for {name} is {why}");
-                refused("value-unwritable", Some(name), message)
-            })?;
+            let json = crate::kind::written(value).map_err(|why| unwritable(token, name, why))?;
             if let Some(json) = json {
                 fields.insert(name.to_owned(), json);
             }
         }
     }
+    let Address { id, key } = address(group, row, token)?;
+    Ok(Line {
+        token,
+        id,
+        key,
+        fields,
+    })
+}
+
+/// The outcome of a row with a value that no request can carry; `why` never quotes it.
+pub(crate) fn unwritable(token: u64, field: &str, why: &str) -> RowOutcome {
+    let message = format!("the value for {field} is {why}");
+    refused(token, "value-unwritable", Some(field), message)
+}
+
+/// The outcome of a row that is not sent, since it would be refused again and again.
+pub(crate) fn refused(token: u64, code: &str, field: Option<&str>, message: String) -> RowOutcome {
+    let fields = field.map(str::to_owned).into_iter().collect();
+    RowOutcome::refused(token, code, message, fields, Advice::Park)
+}
+
+/// Which record a row means.
+pub(crate) struct Address {
+    /// The target's id; empty where it has none yet.
+    pub(crate) id: String,
+    /// The value that an upsert goes by; empty for other operations.
+    pub(crate) key: String,
+}
+
+pub(crate) fn address(group: &Group, row: usize, token: u64) -> Result<Address, RowOutcome> {
     let id = id::canonical(group.ids.text(row));
     let names_target = matches!(
         group.operation,
@@ -54,23 +78,18 @@ fn line(group: &Group, row: usize, token: u64) -> Result<Line, RowOutcome> {
     );
     if names_target && !id::has_form(&id) {
         let message = "the record's id is not one of Salesforce's".to_owned();
-        return Err(refused("MALFORMED_ID", None, message));
+        return Err(refused(token, "MALFORMED_ID", None, message));
     }
     let key = match (&group.key, group.operation) {
         (Some(field), OperationKind::Upsert) => {
             key_of(group.batch.value(row, field)).ok_or_else(|| {
                 let message = format!("an upsert by {field} needs a value in it");
-                refused("key-missing", Some(field), message)
+                refused(token, "key-missing", Some(field), message)
             })?
         }
         _ => String::new(),
     };
-    Ok(Line {
-        token,
-        id,
-        key,
-        fields,
-    })
+    Ok(Address { id, key })
 }
 
 /// The key as text; `None` when it is empty or of a type that keys don't have.
@@ -108,5 +127,14 @@ impl Line {
         self.key
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    }
+
+    /// Whether a composite request would take part of the row for a reference to another part's answer.
+    pub(crate) fn reads_as_reference(&self) -> bool {
+        self.fields.values().any(|json| match json {
+            Json::String(text) => text.contains("@{"),
+            Json::Object(_) | Json::Array(_) => json.to_string().contains("@{"),
+            _ => false,
+        })
     }
 }

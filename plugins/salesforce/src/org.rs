@@ -3,8 +3,10 @@
 use serde::de::DeserializeOwned;
 use tidegate_sdk::{Context, Fault, Gateway, Http, HttpResponse, Request, Response};
 
+use crate::ahead::Ahead;
 use crate::answer;
 use crate::config::Config;
+use crate::part::Part;
 use crate::stamp;
 
 /// Types and rights of an object rarely change; what did change shows in errors, and then we ask again.
@@ -18,6 +20,8 @@ pub(crate) struct Org<'a> {
     pub(crate) now_us: i64,
     /// The most rows that one answer may hold.
     pub(crate) rows_max: u32,
+    /// Answers to what was asked ahead.
+    pub(crate) ahead: Ahead,
 }
 
 /// A body that was understood, and the vendor's clock.
@@ -35,6 +39,7 @@ impl<'a> Org<'a> {
             config: Config::read(context)?,
             now_us: context.now,
             rows_max: context.rows_max.max(1),
+            ahead: Ahead::default(),
         })
     }
 
@@ -44,7 +49,12 @@ impl<'a> Org<'a> {
         request: impl Into<Request>,
         what: &str,
     ) -> Result<Told<T>, Fault> {
-        understand(tidegate_sdk::fetch(self.gateway, request), what)
+        let request = request.into();
+        let answer = match self.ahead.take(&request) {
+            Some(answer) => answer,
+            None => tidegate_sdk::fetch(self.gateway, request).and_then(Response::into_http),
+        };
+        understand(answer, what)
     }
 
     /// Reads that do not depend on each other, together.
@@ -62,36 +72,36 @@ impl<'a> Org<'a> {
         }
         Ok(answers
             .into_iter()
-            .map(|answer| understand(answer, what))
+            .map(|answer| understand(answer.and_then(Response::into_http), what))
             .collect())
     }
 
-    pub(crate) fn query(&self, soql: &str) -> Http {
-        Http::get(self.config.path("/query")).query("q", soql)
+    pub(crate) fn query(&self, soql: &str) -> Part {
+        Part::get(self.config.path("/query")).query("q", soql)
     }
 
     /// Sees what lies in the recycle bin as well.
-    pub(crate) fn query_all(&self, soql: &str) -> Http {
-        Http::get(self.config.path("/queryAll")).query("q", soql)
+    pub(crate) fn query_all(&self, soql: &str) -> Part {
+        Part::get(self.config.path("/queryAll")).query("q", soql)
     }
 
     /// Describes an object as it is now.
-    pub(crate) fn describe(&self, object: &str) -> Http {
-        Http::get(self.config.path(&format!("/sobjects/{object}/describe")))
+    pub(crate) fn describe(&self, object: &str) -> Part {
+        Part::get(self.config.path(&format!("/sobjects/{object}/describe")))
     }
 
     /// Describes an object as it was within the last hour.
     pub(crate) fn describe_recent(&self, object: &str) -> Http {
-        self.describe(object)
-            .cached(DESCRIBE_AGE_MS_MAX, [format!("{object}/describe")])
+        let part = self.describe(object);
+        Http::get(part.path).cached(DESCRIBE_AGE_MS_MAX, [format!("{object}/describe")])
     }
 }
 
 fn understand<T: DeserializeOwned>(
-    answer: Result<Response, Fault>,
+    answer: Result<HttpResponse, Fault>,
     what: &str,
 ) -> Result<Told<T>, Fault> {
-    let response: HttpResponse = answer?.into_http()?;
+    let response = answer?;
     if !response.is_success() {
         return Err(answer::fault(&response, what));
     }

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tidegate_sdk::{Fault, FaultKind, Http, Level};
+use tidegate_sdk::{Fault, FaultKind, Level};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cursor::{Changes, Seen};
 use crate::org::Org;
+use crate::part::Part;
 use crate::rows::Rows;
 use crate::shape::Shape;
 use crate::{id, stamp};
@@ -51,35 +52,60 @@ pub(crate) fn seen_gone(id: &str, stamp_us: i64) -> Seen {
     }
 }
 
-/// Adds hints for at most `room` records that the log names and that were not reported before. One request
-/// when the log is due, none otherwise. Trouble with the log never holds up the changes.
+/// The stretch of the log that a pull reads.
+pub(crate) struct Window {
+    from_us: i64,
+    until_us: i64,
+    /// The last id that was reported of it, when it did not fit one page.
+    after: String,
+}
+
+/// The stretch that is due, if any. It ends where the last pull stood: that is known before this one has asked
+/// anything, so the log comes along with its query.
+pub(crate) fn window(cursor: &Changes, shape: &Shape) -> Option<Window> {
+    let purge = &cursor.purge;
+    let due = purge.open.is_some() || cursor.clock_us >= purge.due_us;
+    let (until_us, after) = match purge.open.clone() {
+        Some(open) => open,
+        None => (cursor.clock_us, String::new()),
+    };
+    let from_us = purge.from_us.max(until_us - LOG_US);
+    let long = until_us - from_us >= 2 * MINUTE_US;
+    (shape.replicateable && due && long).then_some(Window {
+        from_us,
+        until_us,
+        after,
+    })
+}
+
+pub(crate) fn question(org: &Org<'_>, object: &str, window: &Window) -> Part {
+    Part::get(org.config.path(&format!("/sobjects/{object}/deleted/")))
+        .query("start", stamp::parameter_text(window.from_us))
+        .query("end", stamp::parameter_text(window.until_us))
+}
+
+/// Adds hints for at most `room` records that the log names and that were not reported before. One request.
+/// Trouble with the log never holds up the changes.
 pub(crate) fn report(
     org: &Org<'_>,
     object: &str,
     next: &mut Changes,
-    shape: &Shape,
+    window: &Window,
     room: usize,
     rows: &mut Rows<'_>,
 ) -> Result<Log, Fault> {
-    let due = next.purge.open.is_some() || next.clock_us >= next.purge.due_us;
-    if !shape.replicateable || !due || room == 0 {
-        return Ok(Log::default());
-    }
-    let (until_us, after) = match next.purge.open.clone() {
-        Some((until_us, after)) => (until_us, after),
-        None => (next.clock_us, String::new()),
-    };
-    let from_us = next.purge.from_us.max(until_us - LOG_US);
-    if until_us - from_us < 2 * MINUTE_US {
-        return Ok(Log::default());
-    }
+    let Window {
+        from_us,
+        until_us,
+        ref after,
+    } = *window;
     let mut gap = (from_us > next.purge.from_us).then(|| {
         gap(
             object,
             "the delete log covers fifteen days, and the last visit is longer ago",
         )
     });
-    let answered = match ask(org, object, from_us, until_us) {
+    let answered = match ask(org, object, window) {
         Ok(answered) => answered,
         Err(fault) => return postponed(org, object, next, until_us, fault),
     };
@@ -88,9 +114,9 @@ pub(crate) fn report(
     {
         gap.get_or_insert_with(|| self::gap(object, "Salesforce has cut its delete log"));
     }
-    let records = unreported(next, &answered, &after);
+    let records = unreported(next, &answered, after);
     let more = records.len() > room;
-    let mut last = after;
+    let mut last = after.clone();
     for (id, deleted_us) in records.into_iter().take(room) {
         rows.set.hint(&id, "", deleted_us);
         last = id;
@@ -103,10 +129,8 @@ pub(crate) fn report(
     Ok(Log { gap, more })
 }
 
-fn ask(org: &Org<'_>, object: &str, from_us: i64, until_us: i64) -> Result<Answered, Fault> {
-    let request = Http::get(org.config.path(&format!("/sobjects/{object}/deleted/")))
-        .query("start", stamp::parameter_text(from_us))
-        .query("end", stamp::parameter_text(until_us));
+fn ask(org: &Org<'_>, object: &str, window: &Window) -> Result<Answered, Fault> {
+    let request = question(org, object, window);
     let told = org.ask(request, &format!("the delete log of {object}"))?;
     Ok(told.body)
 }

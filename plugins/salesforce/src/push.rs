@@ -1,31 +1,44 @@
-//! Operations carried out, one record a request or 200 in a collection, and what became of each row.
+//! Operations carried out, one record a request, 200 in a collection or five collections in a composite, and what
+//! became of each row.
 
 use serde_json::json;
 use tidegate_sdk::{
-    Executed, Fault, Group, Http, HttpMethod, OperationKind, Operations, Progress, Request,
+    Executed, Fault, Group, HttpMethod, HttpResponse, OperationKind, Operations, Progress, Request,
     Response, RowOutcome, segment,
 };
 
 use crate::lines::{self, Line};
 use crate::org::Org;
 use crate::outcome::{self, Sent};
-use crate::soql;
+use crate::part::{self, Answers, HEAVY_PARTS_MAX, Part};
+use crate::refusal::Attempt;
+use crate::{bulk, graph, soql};
 
 /// Records that one collection takes.
 const COLLECTION_ROWS_MAX: usize = 200;
 
-/// A request and the rows that it carries.
+/// Rows of one group that go together, as a request of their own or as part of one.
 struct Parcel<'a> {
-    request: Request,
+    part: Part,
     sent: Sent<'a>,
     lines: Vec<Line>,
 }
 
+/// What became of rows that were sent.
+#[derive(Default)]
+pub(crate) struct Answered {
+    pub(crate) outcomes: Vec<RowOutcome>,
+    pub(crate) failed: Vec<(Fault, Vec<u64>)>,
+}
+
 /// Sends the groups in order and answers for every row. A fault means that the whole push failed.
 pub(crate) fn push(org: &Org<'_>, operations: &Operations) -> Result<Progress, Fault> {
-    let rows = match operations.method.as_str() {
-        "single" => 1,
-        "collections" => COLLECTION_ROWS_MAX,
+    let (rows, parcels) = match operations.method.as_str() {
+        "single" => (1, 1),
+        "collections" => (COLLECTION_ROWS_MAX, 1),
+        "composite" => (COLLECTION_ROWS_MAX, HEAVY_PARTS_MAX),
+        "graph" => return graph::push(org, operations),
+        "bulk" => return bulk::push(org, operations),
         other => {
             return Err(Fault::refused(
                 "unknown-method",
@@ -33,31 +46,85 @@ pub(crate) fn push(org: &Org<'_>, operations: &Operations) -> Result<Progress, F
             ));
         }
     };
-    if !operations.references.is_empty() {
-        return Err(Fault::refused(
-            "references-not-offered",
-            format!(
-                "method {} carries no references between rows",
-                operations.method
-            ),
-        ));
-    }
-    let mut outcomes = Vec::new();
-    let mut parcels = Vec::new();
+    check_references(operations)?;
+    let mut refused = Vec::new();
+    let mut loads = Vec::new();
     for group in &operations.groups {
         check_names(group)?;
-        let (lines, refused) = lines::of(group);
-        outcomes.extend(refused);
-        let mut lines = lines.into_iter().peekable();
-        while lines.peek().is_some() {
-            let some: Vec<Line> = lines.by_ref().take(rows).collect();
-            parcels.push(parcel(org, group, some, rows == 1)?);
-        }
+        let (lines, unsent) = lines::of(group);
+        refused.extend(unsent);
+        loads.push((group, lines));
     }
-    send(org, parcels, outcomes)
+    let mut answered = ship(org, loads, rows, parcels)?;
+    answered.outcomes.splice(..0, refused);
+    answered.progress()
 }
 
-fn check_names(group: &Group) -> Result<(), Fault> {
+/// Rows by collections, as few requests as possible.
+pub(crate) fn collected(org: &Org<'_>, loads: Vec<(&Group, Vec<Line>)>) -> Result<Answered, Fault> {
+    ship(org, loads, COLLECTION_ROWS_MAX, HEAVY_PARTS_MAX)
+}
+
+/// So many rows in a parcel, and so many parcels in a request.
+fn ship(
+    org: &Org<'_>,
+    loads: Vec<(&Group, Vec<Line>)>,
+    rows: usize,
+    parcels: usize,
+) -> Result<Answered, Fault> {
+    let mut together = Vec::new();
+    let mut apart = Vec::new();
+    for (group, lines) in loads {
+        let (odd, lines) = match parcels {
+            1 => (Vec::new(), lines),
+            _ => lines.into_iter().partition(Line::reads_as_reference),
+        };
+        together.extend(packed(org, group, lines, rows));
+        apart.extend(packed(org, group, odd, rows));
+    }
+    let mut shipments = shipped(together, parcels);
+    shipments.extend(shipped(apart, 1));
+    match shipments.is_empty() {
+        true => Ok(Answered::default()),
+        false => send(org, shipments),
+    }
+}
+
+impl Answered {
+    /// The answer to the push. A fault where nothing was answered; else every row has an outcome.
+    pub(crate) fn progress(self) -> Result<Progress, Fault> {
+        if self.outcomes.is_empty() && !self.failed.is_empty() {
+            return Err(whole(self.failed));
+        }
+        Ok(Progress::done(self.each()))
+    }
+
+    /// An outcome for every row.
+    pub(crate) fn each(self) -> Vec<RowOutcome> {
+        let mut outcomes = self.outcomes;
+        for (fault, tokens) in &self.failed {
+            let failed = |token: &u64| outcome::failed(*token, fault);
+            outcomes.extend(tokens.iter().map(failed));
+        }
+        outcomes
+    }
+}
+
+/// Only the method of graphs says `references` in the manifest.
+pub(crate) fn check_references(operations: &Operations) -> Result<(), Fault> {
+    if operations.references.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::refused(
+        "references-not-offered",
+        format!(
+            "method {} carries no references between rows",
+            operations.method
+        ),
+    ))
+}
+
+pub(crate) fn check_names(group: &Group) -> Result<(), Fault> {
     soql::check_name(&group.object)?;
     if let Some(key) = &group.key {
         soql::check_name(key)?;
@@ -74,60 +141,110 @@ fn check_names(group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-fn send(
-    org: &Org<'_>,
-    parcels: Vec<Parcel<'_>>,
-    mut outcomes: Vec<RowOutcome>,
-) -> Result<Progress, Fault> {
-    if parcels.is_empty() {
-        return Ok(Progress::done(outcomes));
+fn packed<'a>(org: &Org<'_>, group: &'a Group, lines: Vec<Line>, rows: usize) -> Vec<Parcel<'a>> {
+    let mut parcels = Vec::new();
+    let mut lines = lines.into_iter().peekable();
+    while lines.peek().is_some() {
+        let some: Vec<Line> = lines.by_ref().take(rows).collect();
+        parcels.push(parcel(org, group, some, rows == 1));
     }
-    let requests: Vec<Request> = parcels
+    parcels
+}
+
+/// So many parcels go as one request.
+fn shipped(parcels: Vec<Parcel<'_>>, most: usize) -> Vec<Vec<Parcel<'_>>> {
+    let mut shipments = Vec::new();
+    let mut parcels = parcels.into_iter().peekable();
+    while parcels.peek().is_some() {
+        shipments.push(parcels.by_ref().take(most).collect());
+    }
+    shipments
+}
+
+fn send(org: &Org<'_>, shipments: Vec<Vec<Parcel<'_>>>) -> Result<Answered, Fault> {
+    let requests = shipments
         .iter()
-        .map(|parcel| parcel.request.clone())
-        .collect();
+        .map(|parcels| request(org, parcels))
+        .collect::<Result<Vec<_>, _>>()?;
     let answers = org.gateway.write_batch(&requests);
-    if answers.len() != parcels.len() {
+    if answers.len() != shipments.len() {
         return Err(Fault::broken(
             "wrong-answer",
             "the host must answer every request once; report this to its makers",
         )
         .with_unknown_fate());
     }
-    let mut failed: Vec<(Fault, Vec<Line>)> = Vec::new();
-    let mut answered = !outcomes.is_empty();
-    for (parcel, answer) in parcels.into_iter().zip(answers) {
-        match understand(&parcel, answer) {
-            Ok(rows) => {
-                answered = true;
-                outcomes.extend(rows);
+    let mut answered = Answered::default();
+    for (parcels, answer) in shipments.into_iter().zip(answers) {
+        let answers = delivered(answer, parcels.len());
+        for (parcel, answer) in parcels.into_iter().zip(answers) {
+            match answer.and_then(|response| understand(&parcel, &response)) {
+                Ok(rows) => answered.outcomes.extend(rows),
+                Err(fault) => answered
+                    .failed
+                    .push((fault, tokens(&parcel.lines).collect())),
             }
-            Err(fault) => failed.push((fault, parcel.lines)),
         }
     }
-    if !answered {
-        return Err(whole(failed));
-    }
-    for (fault, lines) in failed {
-        outcomes.extend(lines.iter().map(|line| outcome::failed(line.token, &fault)));
-    }
-    Ok(Progress::done(outcomes))
+    Ok(answered)
 }
 
-fn understand(
-    parcel: &Parcel<'_>,
-    answer: Result<Response, Fault>,
-) -> Result<Vec<RowOutcome>, Fault> {
-    let response = answer?.into_http()?;
-    match parcel.sent {
-        Sent::Alone(_) => outcome::alone(&response, &parcel.lines[0], parcel.sent.attempt())
-            .map(|outcome| vec![outcome]),
-        Sent::Collection(_) => outcome::collection(&response, &parcel.lines, parcel.sent.attempt()),
+fn request(org: &Org<'_>, parcels: &[Parcel<'_>]) -> Result<Request, Fault> {
+    let headers = org.config.write_headers();
+    let http = match parcels {
+        [parcel] => parcel.part.http()?,
+        parcels => {
+            let parts = parcels.iter().enumerate();
+            let parts = parts.map(|(index, parcel)| parcel.part.named(&name(index), &headers));
+            part::composite(org, parts.collect())?
+        }
+    };
+    let mut http = http.rows(parcels.iter().flat_map(|parcel| tokens(&parcel.lines)));
+    for (name, value) in headers {
+        http = http.header(name, value);
     }
+    let creates = |parcel: &Parcel<'_>| parcel.sent.attempt().operation == OperationKind::Create;
+    if !parcels.iter().any(creates) {
+        http = http.idempotent();
+    }
+    Ok(http.build())
+}
+
+/// The name of a parcel within its request.
+fn name(index: usize) -> String {
+    format!("rows{index}")
+}
+
+/// The answer to each of so many parcels that were one request.
+fn delivered(answer: Result<Response, Fault>, parcels: usize) -> Vec<Result<HttpResponse, Fault>> {
+    let answer = answer.and_then(Response::into_http);
+    if parcels == 1 {
+        return vec![answer];
+    }
+    let what = "the write of several collections";
+    match answer.and_then(|response| Answers::read(&response, what)) {
+        Ok(mut answers) => (0..parcels)
+            .map(|index| answers.take(&name(index), what))
+            .collect(),
+        Err(fault) => vec![Err(fault); parcels],
+    }
+}
+
+fn understand(parcel: &Parcel<'_>, response: &HttpResponse) -> Result<Vec<RowOutcome>, Fault> {
+    match parcel.sent {
+        Sent::Alone(attempt) => {
+            outcome::alone(response, &parcel.lines[0], attempt).map(|outcome| vec![outcome])
+        }
+        Sent::Collection(attempt) => outcome::collection(response, &parcel.lines, attempt),
+    }
+}
+
+fn tokens(lines: &[Line]) -> impl Iterator<Item = u64> {
+    lines.iter().map(|line| line.token)
 }
 
 /// The fault of a push of which nothing was answered. One request of unknown fate makes the whole so.
-fn whole(failed: Vec<(Fault, Vec<Line>)>) -> Fault {
+fn whole(failed: Vec<(Fault, Vec<u64>)>) -> Fault {
     let unknown = failed
         .iter()
         .any(|(fault, _)| fault.executed == Executed::Unknown);
@@ -146,84 +263,59 @@ fn whole(failed: Vec<(Fault, Vec<Line>)>) -> Fault {
     }
 }
 
-fn parcel<'a>(
-    org: &Org<'_>,
-    group: &'a Group,
-    lines: Vec<Line>,
-    alone: bool,
-) -> Result<Parcel<'a>, Fault> {
+fn parcel<'a>(org: &Org<'_>, group: &'a Group, lines: Vec<Line>, alone: bool) -> Parcel<'a> {
     let key = group
         .key
         .as_deref()
         .filter(|_| group.operation == OperationKind::Upsert);
-    let attempt = crate::refusal::Attempt {
+    let attempt = Attempt {
         operation: group.operation,
         key,
     };
     // A key that a path would garble goes into the body of a collection of one, for the same single call.
-    let (http, sent) = match lines.as_slice() {
+    let (part, sent) = match lines.as_slice() {
         [line] if alone && line.key_fits_path() => {
-            (request_alone(org, group, line, key)?, Sent::Alone(attempt))
+            (part_alone(org, group, line, key), Sent::Alone(attempt))
         }
         lines => (
-            request_collection(org, group, lines, key)?,
+            part_collection(org, group, lines, key),
             Sent::Collection(attempt),
         ),
     };
-    let mut http = http.rows(lines.iter().map(|line| line.token));
-    for (name, value) in org.config.write_headers() {
-        http = http.header(name, value);
-    }
-    if group.operation != OperationKind::Create {
-        http = http.idempotent();
-    }
-    Ok(Parcel {
-        request: http.build(),
-        sent,
-        lines,
-    })
+    Parcel { part, sent, lines }
 }
 
-fn request_alone(
-    org: &Org<'_>,
-    group: &Group,
-    line: &Line,
-    key: Option<&str>,
-) -> Result<Http, Fault> {
+/// The write of one record.
+pub(crate) fn part_alone(org: &Org<'_>, group: &Group, line: &Line, key: Option<&str>) -> Part {
     let base = format!("/sobjects/{}", group.object);
     let path = match (group.operation, key) {
         (OperationKind::Create, _) => base,
         (OperationKind::Upsert, Some(key)) => format!("{base}/{key}/{}", segment(&line.key)),
         _ => format!("{base}/{}", line.id),
     };
-    let http = Http::new(verb(group.operation), org.config.path(&path));
+    let part = Part::new(verb(group.operation), org.config.path(&path));
     match group.operation {
-        OperationKind::Delete => Ok(http),
-        _ => http.json(&line.body(key)),
+        OperationKind::Delete => part,
+        _ => part.body(line.body(key)),
     }
 }
 
-fn request_collection(
-    org: &Org<'_>,
-    group: &Group,
-    lines: &[Line],
-    key: Option<&str>,
-) -> Result<Http, Fault> {
+fn part_collection(org: &Org<'_>, group: &Group, lines: &[Line], key: Option<&str>) -> Part {
     let base = "/composite/sobjects";
     let path = match key {
         Some(key) => format!("{base}/{}/{key}", group.object),
         None => base.to_owned(),
     };
-    let http = Http::new(verb(group.operation), org.config.path(&path));
+    let part = Part::new(verb(group.operation), org.config.path(&path));
     if group.operation == OperationKind::Delete {
         let ids: Vec<&str> = lines.iter().map(|line| line.id.as_str()).collect();
-        return Ok(http.query("ids", ids.join(",")).query("allOrNone", "false"));
+        return part.query("ids", ids.join(",")).query("allOrNone", "false");
     }
     let records: Vec<_> = lines
         .iter()
         .map(|line| line.record(&group.object, group.operation))
         .collect();
-    http.json(&json!({ "allOrNone": false, "records": records }))
+    part.body(json!({ "allOrNone": false, "records": records }))
 }
 
 fn verb(operation: OperationKind) -> HttpMethod {

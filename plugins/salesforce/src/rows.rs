@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
-use tidegate_sdk::{ChangeSetBuilder, DataType, Fault, Level};
+use tidegate_sdk::{ChangeSet, ChangeSetBuilder, DataType, Fault, Level};
 
 use crate::id;
 use crate::org::Org;
@@ -35,8 +35,13 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn read(raw: &RawValue, shape: &Shape) -> Result<Self, Fault> {
-        let fields: Map<String, Json> = serde_json::from_str(raw.get())
+        let fields = serde_json::from_str(raw.get())
             .map_err(|_| broken("a record that is not a JSON object"))?;
+        Self::of(fields, shape)
+    }
+
+    /// From its fields by name.
+    pub(crate) fn of(fields: Map<String, Json>, shape: &Shape) -> Result<Self, Fault> {
         let text = |name: &str| fields.get(name).and_then(Json::as_str);
         let id = text("Id").ok_or_else(|| broken("a record without Id"))?;
         let version = text(&shape.stamp)
@@ -95,6 +100,14 @@ impl<'a> Rows<'a> {
             shape,
             misfits,
             set: ChangeSetBuilder::new(object, columns),
+        }
+    }
+
+    /// As a page holds them: no set when there are no rows.
+    pub(crate) fn changes(self) -> Vec<ChangeSet> {
+        match self.set.is_empty() {
+            true => Vec::new(),
+            false => vec![self.set.finish()],
         }
     }
 

@@ -3,7 +3,7 @@
 //! A plugin keeps nothing in memory, so a stream's cursor carries the shape. It is asked for again after a
 //! while, when other fields are wanted, and whenever Salesforce's answers do not fit it.
 
-use tidegate_sdk::{Fault, Level, Selection};
+use tidegate_sdk::{Fault, Level, Request, Selection};
 
 use crate::describe::Described;
 use crate::kind::Kind;
@@ -130,9 +130,9 @@ pub(crate) fn shaped<T>(
 
 fn learn(org: &Org<'_>, selection: &Selection, recent: bool) -> Result<Shape, Fault> {
     let object = soql::check_name(&selection.object)?;
-    let request = match recent {
-        true => org.describe_recent(object),
-        false => org.describe(object),
+    let request: Request = match recent {
+        true => org.describe_recent(object).into(),
+        false => org.describe(object).into(),
     };
     let described = org.ask::<Described>(request, &format!("the describe of {object}"))?;
     of(org, &described.body, selection)

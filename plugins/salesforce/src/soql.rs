@@ -78,6 +78,16 @@ pub(crate) fn snapshot(object: &str, columns: &str, after: Option<&str>, limit: 
     format!("SELECT {columns} FROM {object}{condition} ORDER BY Id LIMIT {limit}")
 }
 
+/// All rows in no order, for a job, which takes a text of any length.
+pub(crate) fn everything(object: &str, columns: &str) -> String {
+    format!("SELECT {columns} FROM {object}")
+}
+
+/// How many rows there are; answered without them.
+pub(crate) fn count(object: &str) -> String {
+    format!("SELECT COUNT() FROM {object}")
+}
+
 /// Rows whose `field` is one of `literals`, in as many queries as their addresses need.
 pub(crate) fn by_key(object: &str, columns: &str, field: &str, literals: &[String]) -> Vec<String> {
     let head = format!("SELECT {columns} FROM {object} WHERE {field} IN (");

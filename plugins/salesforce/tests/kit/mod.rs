@@ -4,6 +4,7 @@ mod script;
 mod shown;
 mod vendor;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,7 +12,8 @@ use serde_json::Value as Json;
 use tidegate_plugin_salesforce::Salesforce;
 use tidegate_sdk::{
     Batch, BatchBuilder, ChangeStream, Connector, Context, DataType, Demand, Fault, Group,
-    OperationKind, Operations, Packed, PrepareMode, Selection, StreamKind, Value,
+    OperationKind, Operations, Packed, PrepareMode, Progress, Reference, Selection, StreamKind,
+    Value,
 };
 
 use script::{Call, Script};
@@ -59,26 +61,76 @@ struct Prepare {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Push {
     method: String,
+    /// One group, or `groups`.
+    #[serde(default)]
+    object: String,
+    #[serde(default)]
+    operation: String,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    rows: Vec<Row>,
+    #[serde(default)]
+    groups: Vec<Rows>,
+    /// `[token, field, target]`
+    #[serde(default)]
+    references: Vec<(u64, String, u64)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Rows {
     object: String,
     operation: String,
     #[serde(default)]
     key: Option<String>,
-    /// `[id, {field: value}]`, with tokens from 1 on.
-    rows: Vec<(String, serde_json::Map<String, Json>)>,
+    rows: Vec<Row>,
+}
+
+/// `[id, {field: value}]`; tokens count from 1 over all groups.
+type Row = (String, serde_json::Map<String, Json>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Poll {
+    /// Hands over bytes that no job has.
+    #[serde(default)]
+    damaged: bool,
+}
+
+/// By kind of stream and object.
+type Cursors = HashMap<(String, String), Vec<u8>>;
+
+/// What the host would keep from call to call.
+#[derive(Default)]
+struct Kept {
+    cursors: Cursors,
+    job: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// A job that has ended is kept as well, as by a host that was killed before it had stored the end.
+    fn progress(&mut self, progress: &Progress) -> Vec<String> {
+        if let Some(job) = &progress.job {
+            assert!(job.state.len() <= 512 * 1024);
+            self.job = Some(job.state.clone());
+        }
+        shown::outcomes(progress)
+    }
 }
 
 /// Compares a conversation with what is said. The error names the first line that differs.
 pub(crate) fn run(folder: &Path, text: &str) -> Result<(), String> {
     let script = Script::read(folder, text)?;
-    let mut cursors: [Option<Vec<u8>>; 2] = [None, None];
+    let mut kept = Kept::default();
     for call in &script.calls {
         let vendor = Vendor::new(&call.exchanges);
         let context = Context {
             config: script.config.clone(),
             now: call.now_us,
-            rows_max: page(),
+            rows_max: 10_000,
         };
-        let found = perform(&vendor, &context, call, &mut cursors)
+        let found = perform(&vendor, &context, call, &mut kept)
             .unwrap_or_else(|fault| vec![shown::fault(&fault)]);
         let place = format!("line {} ({})", call.line, call.verb);
         vendor
@@ -104,7 +156,7 @@ fn perform(
     vendor: &Vendor<'_>,
     context: &Context,
     call: &Call,
-    cursors: &mut [Option<Vec<u8>>; 2],
+    kept: &mut Kept,
 ) -> Result<Vec<String>, Fault> {
     match call.verb.as_str() {
         "discover" => {
@@ -125,7 +177,8 @@ fn perform(
             let steps = Salesforce::prepare(vendor, context, demands, PrepareMode::Apply)?;
             Ok(shown::steps(&steps))
         }
-        "pull" => pull(vendor, context, arguments(call), cursors),
+        "pull" => pull(vendor, context, vec![arguments(call)], &mut kept.cursors),
+        "pull-many" => pull(vendor, context, arguments(call), &mut kept.cursors),
         "read" => {
             let read: Read = arguments(call);
             let selection = Selection {
@@ -138,70 +191,126 @@ fn perform(
         }
         "push" => {
             let progress = Salesforce::push(vendor, context, operations(arguments(call)))?;
-            Ok(shown::outcomes(&progress))
+            Ok(kept.progress(&progress))
+        }
+        "poll" => {
+            let Poll { damaged } = arguments(call);
+            let job = match damaged {
+                true => vec![99],
+                false => kept.job.clone().expect("a job"),
+            };
+            let progress = Salesforce::poll(vendor, context, job)?;
+            Ok(kept.progress(&progress))
         }
         other => panic!("line {}: no such call as {other}", call.line),
     }
 }
 
+/// One stream, or several in one call; then each is named before its result.
 fn pull(
     vendor: &Vendor<'_>,
     context: &Context,
-    pull: Pull,
-    cursors: &mut [Option<Vec<u8>>; 2],
+    pulls: Vec<Pull>,
+    cursors: &mut Cursors,
 ) -> Result<Vec<String>, Fault> {
+    let keys: Vec<_> = pulls
+        .iter()
+        .map(|pull| (pull.kind.clone(), pull.object.clone()))
+        .collect();
+    let streams = pulls.into_iter().map(|pull| stream(pull, cursors));
+    let answers = Salesforce::pull(vendor, context, streams.collect())?;
+    assert_eq!(answers.len(), keys.len(), "one answer for each stream");
+    if let [key] = keys.as_slice() {
+        let page = answers.into_iter().next().expect("an answer")?;
+        cursors.insert(key.clone(), page.cursor.clone());
+        return Ok(shown::page(&page));
+    }
+    let mut lines = Vec::new();
+    for (key, answer) in keys.into_iter().zip(answers) {
+        lines.push(format!("stream {}", key.1));
+        match answer {
+            Ok(page) => {
+                lines.extend(shown::page(&page));
+                cursors.insert(key, page.cursor);
+            }
+            Err(fault) => lines.push(shown::fault(&fault)),
+        }
+    }
+    Ok(lines)
+}
+
+fn stream(pull: Pull, cursors: &Cursors) -> ChangeStream {
     let kind = match pull.kind.as_str() {
         "changes" => StreamKind::Changes,
         "snapshot" => StreamKind::Snapshot,
         other => panic!("no such stream as {other}"),
     };
-    let cursor = &mut cursors[usize::from(kind == StreamKind::Snapshot)];
-    let stream = ChangeStream {
+    ChangeStream {
         kind,
+        cursor: match pull.damaged {
+            true => Some(vec![99]),
+            false => cursors.get(&(pull.kind, pull.object.clone())).cloned(),
+        },
         selections: vec![Selection {
             object: pull.object,
             fields: pull.fields,
         }],
-        cursor: if pull.damaged {
-            Some(vec![99])
-        } else {
-            cursor.clone()
-        },
         rows_max: pull.rows_max,
-    };
-    let mut answers = Salesforce::pull(vendor, context, vec![stream])?;
-    let page = answers.pop().expect("one answer for one stream")?;
-    assert!(answers.is_empty(), "one answer for one stream");
-    *cursor = Some(page.cursor.clone());
-    Ok(shown::page(&page))
+    }
 }
 
 fn operations(push: Push) -> Operations {
-    let operation = match push.operation.as_str() {
+    let mut groups = push.groups;
+    if groups.is_empty() {
+        groups.push(Rows {
+            object: push.object,
+            operation: push.operation,
+            key: push.key,
+            rows: push.rows,
+        });
+    }
+    let mut first = 1;
+    let groups = groups.into_iter().map(|rows| {
+        let group = group(rows, first);
+        first += group.len() as u64;
+        group
+    });
+    Operations {
+        method: push.method,
+        groups: groups.collect(),
+        references: push
+            .references
+            .into_iter()
+            .map(|(token, field, target)| Reference {
+                token,
+                field,
+                target,
+            })
+            .collect(),
+    }
+}
+
+fn group(rows: Rows, first: u64) -> Group {
+    let operation = match rows.operation.as_str() {
         "create" => OperationKind::Create,
         "update" => OperationKind::Update,
         "upsert" => OperationKind::Upsert,
         "delete" => OperationKind::Delete,
         other => panic!("no such operation as {other}"),
     };
-    let group = Group {
-        object: push.object,
+    Group {
+        object: rows.object,
         operation,
-        key: push.key,
-        tokens: (1..=push.rows.len() as u64).collect(),
-        ids: push.rows.iter().map(|(id, _)| id.as_bytes()).collect(),
-        versions: push.rows.iter().map(|_| "").collect(),
-        batch: batch(&push.rows),
-    };
-    Operations {
-        method: push.method,
-        groups: vec![group],
-        references: Vec::new(),
+        key: rows.key,
+        tokens: (first..first + rows.rows.len() as u64).collect(),
+        ids: rows.rows.iter().map(|(id, _)| id.as_bytes()).collect(),
+        versions: rows.rows.iter().map(|_| "").collect(),
+        batch: batch(&rows.rows),
     }
 }
 
 /// A column for every field that a row names; `"decimal:1.50"` and the like give the type.
-fn batch(rows: &[(String, serde_json::Map<String, Json>)]) -> Batch {
+fn batch(rows: &[Row]) -> Batch {
     let mut columns: Vec<(String, DataType)> = Vec::new();
     for (name, json) in rows.iter().flat_map(|(_, fields)| fields) {
         let data_type = typed(json).data_type();

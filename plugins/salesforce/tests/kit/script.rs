@@ -11,7 +11,7 @@ pub(crate) struct Script {
     pub(crate) calls: Vec<Call>,
 }
 
-/// `call VERB [hh:mm:ss] JSON`, with the requests and results that follow it.
+/// `call VERB [[+DAYSd]hh:mm:ss] JSON`, with the requests and results that follow it.
 pub(crate) struct Call {
     pub(crate) line: usize,
     pub(crate) verb: String,
@@ -28,6 +28,7 @@ pub(crate) struct Exchange {
     pub(crate) request: Vec<String>,
     /// `STATUS [hh:mm:ss] [BODY]`, or `fault KIND CODE EXECUTED` by the gateway.
     pub(crate) answer: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Script {
@@ -59,6 +60,8 @@ impl Script {
                 ("call", _) => script.calls.push(call(number, rest)?),
                 (">", Some(call)) => request(call, rest),
                 ("<", Some(call)) => answer(folder, call, rest)?,
+                ("<+", Some(call)) => header(call, rest)?,
+                ("<|", Some(call)) => answer(folder, call, &format!("\n{rest}"))?,
                 ("=", Some(call)) => call.expected.push(rest.to_owned()),
                 _ => return Err(format!("line {number}: not a line of a conversation")),
             }
@@ -71,10 +74,13 @@ fn call(line: usize, rest: &str) -> Result<Call, String> {
     let (verb, rest) = rest
         .split_once(' ')
         .ok_or_else(|| format!("line {line}: a call without arguments"))?;
-    let (now_us, arguments) = match clock(rest) {
-        Some((seconds, rest)) => (DAY_US + seconds * 1_000_000, rest),
-        None => (DAY_US + 10 * 3_600_000_000, rest),
-    };
+    let later = rest
+        .strip_prefix('+')
+        .and_then(|rest| rest.split_once('d'))
+        .and_then(|(days, rest)| Some((days.parse::<i64>().ok()?, rest)));
+    let (days, rest) = later.unwrap_or((0, rest));
+    let (seconds, arguments) = clock(rest).unwrap_or((10 * 3_600, rest));
+    let now_us = DAY_US + (days * 86_400 + seconds) * 1_000_000;
     Ok(Call {
         line,
         verb: verb.to_owned(),
@@ -91,7 +97,7 @@ fn request(call: &mut Call, rest: &str) {
         Some(exchange) if exchange.answer.is_empty() => exchange.request.push(rest.to_owned()),
         _ => call.exchanges.push(Exchange {
             request: vec![rest.to_owned()],
-            answer: String::new(),
+            ..Exchange::default()
         }),
     }
 }
@@ -111,6 +117,17 @@ fn answer(folder: &Path, call: &mut Call, rest: &str) -> Result<(), String> {
         _ => rest.to_owned(),
     };
     exchange.answer.push_str(&text);
+    Ok(())
+}
+
+/// `name: value`, behind the answer's first line.
+fn header(call: &mut Call, rest: &str) -> Result<(), String> {
+    let exchange = call
+        .exchanges
+        .last_mut()
+        .ok_or("a header before its request")?;
+    let (name, value) = rest.split_once(": ").ok_or("a header without value")?;
+    exchange.headers.push((name.to_owned(), value.to_owned()));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use tidegate_sdk::{
     Advice, COMMITTED_UNKNOWN, Catalog, ChangeSet, Executed, Fault, FaultKind, Outcome, Page,
-    Progress, Step, Value,
+    Progress, RowOutcome, Step, Value,
 };
 
 pub(crate) fn page(page: &Page) -> Vec<String> {
@@ -13,8 +13,11 @@ pub(crate) fn page(page: &Page) -> Vec<String> {
     if let Some(gap) = &page.gap {
         lines.push(format!("gap {gap}"));
     }
-    assert!(page.wait_ms.is_none(), "the sync has its own pace");
-    lines.push(if page.more { "more" } else { "end" }.to_owned());
+    lines.push(match (page.wait_ms, page.more) {
+        (Some(wait_ms), _) => format!("wait {wait_ms}"),
+        (None, true) => "more".to_owned(),
+        (None, false) => "end".to_owned(),
+    });
     lines
 }
 
@@ -75,36 +78,39 @@ pub(crate) fn steps(steps: &[Step]) -> Vec<String> {
 }
 
 pub(crate) fn outcomes(progress: &Progress) -> Vec<String> {
-    assert!(progress.job.is_none() && progress.after.is_empty());
-    progress
-        .outcomes
-        .iter()
-        .map(|row| match &row.outcome {
-            Outcome::Written(written) => format!(
-                "{} written {} {}",
-                row.token,
-                written.id,
-                if written.created {
-                    "created"
-                } else {
-                    "changed"
-                }
-            ),
-            Outcome::Refused(refusal) => {
-                let advice = match refusal.advice {
-                    Advice::Park => "park",
-                    Advice::Retry => "retry",
-                    Advice::Gone => "gone",
-                    Advice::Adopt => "adopt",
-                };
-                format!(
-                    "{} refused {} {advice} {:?}",
-                    row.token, refusal.code, refusal.fields
-                )
+    assert!(progress.after.is_empty());
+    let job = progress.job.as_ref();
+    let job = job.map(|job| format!("job wait {}", job.wait_ms));
+    let rows = progress.outcomes.iter().map(outcome);
+    rows.chain(job).collect()
+}
+
+fn outcome(row: &RowOutcome) -> String {
+    match &row.outcome {
+        Outcome::Written(written) => format!(
+            "{} written {} {}",
+            row.token,
+            written.id,
+            if written.created {
+                "created"
+            } else {
+                "changed"
             }
-            Outcome::Unknown(why) => format!("{} unknown {why}", row.token),
-        })
-        .collect()
+        ),
+        Outcome::Refused(refusal) => {
+            let advice = match refusal.advice {
+                Advice::Park => "park",
+                Advice::Retry => "retry",
+                Advice::Gone => "gone",
+                Advice::Adopt => "adopt",
+            };
+            format!(
+                "{} refused {} {advice} {:?}",
+                row.token, refusal.code, refusal.fields
+            )
+        }
+        Outcome::Unknown(why) => format!("{} unknown {why}", row.token),
+    }
 }
 
 /// With the message where it is the point of the fault.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use serde_json::Value as Json;
 use tidegate_sdk::bindings::connector::tidegate::plugin::gateway::{
     Header, HttpMethod, HttpRequest, Operation,
 };
@@ -55,7 +56,7 @@ impl<'a> Vendor<'a> {
             return Err(gateway_fault(fault));
         }
         Ok(Response {
-            answer: Answer::Http(response(&exchange.answer)),
+            answer: Answer::Http(response(exchange)),
             age_ms: 0,
             stale: false,
         })
@@ -99,11 +100,19 @@ fn written(request: &Request, write: bool) -> Vec<String> {
         return vec!["not HTTP".to_owned()];
     };
     let mut lines = vec![first_line(http)];
-    if !http.body.is_empty() {
-        lines.push(String::from_utf8_lossy(&http.body).into_owned());
+    match reads(http) {
+        Some(parts) => lines.extend(parts),
+        None => lines.extend(
+            String::from_utf8_lossy(&http.body)
+                .lines()
+                .map(str::to_owned),
+        ),
     }
     for header in &http.headers {
-        if !matches!(header.name.as_str(), "content-type" | "sforce-call-options") {
+        if !matches!(
+            header.name.as_str(),
+            "content-type" | "accept" | "sforce-call-options"
+        ) {
             lines.push(format!("{}: {}", header.name, header.value));
         }
     }
@@ -114,7 +123,12 @@ fn written(request: &Request, write: bool) -> Vec<String> {
         } else {
             "once"
         };
-        lines.push(format!("rows {} {once}", tokens.join(" ")));
+        let rows: Vec<&str> = ["rows"]
+            .into_iter()
+            .chain(tokens.iter().map(String::as_str))
+            .chain([once])
+            .collect();
+        lines.push(rows.join(" "));
     }
     lines
 }
@@ -142,8 +156,49 @@ fn first_line(http: &HttpRequest) -> String {
     }
 }
 
-fn response(text: &str) -> HttpResponse {
-    let (status, rest) = text.split_once(' ').unwrap_or((text, ""));
+/// `REFERENCE GET path?query`, decoded, for each part of a composite that only reads.
+fn reads(http: &HttpRequest) -> Option<Vec<String>> {
+    let body: Json = serde_json::from_slice(&http.body).ok()?;
+    let parts = body["compositeRequest"].as_array()?;
+    let all = parts.iter().all(|part| part["method"] == "GET");
+    all.then(|| {
+        parts
+            .iter()
+            .map(|part| {
+                let url = decoded(part["url"].as_str().expect("a url"));
+                let path = url.strip_prefix("/services/data/v60.0").unwrap_or(&url);
+                format!(
+                    "{} GET {path}",
+                    part["referenceId"].as_str().expect("a name")
+                )
+            })
+            .collect()
+    })
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (first, byte) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn response(exchange: &Exchange) -> HttpResponse {
+    let text = &exchange.answer;
+    let (status, rest) = text.split_once([' ', '\n']).unwrap_or((text, ""));
     let (date, body) = match clock(rest) {
         Some((seconds, body)) => {
             let (hour, minute) = (seconds / 3_600, seconds / 60 % 60);
@@ -163,6 +218,10 @@ fn response(text: &str) -> HttpResponse {
                 name: "date".to_owned(),
                 value,
             })
+            .chain(exchange.headers.iter().map(|(name, value)| Header {
+                name: name.clone(),
+                value: value.clone(),
+            }))
             .collect(),
         body: body.as_bytes().to_vec(),
     }
