@@ -79,7 +79,7 @@ const REFUSED: u64 = COMPANIES / 10;
 const CONTACTS_EACH: u64 = 5;
 const DEALS_EACH: u64 = 2;
 /// What all of it may cost.
-const CALLS_MAX: u64 = 65;
+const CALLS_MAX: u64 = 30;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn host_of(org: &Handle, syncs: &str, interval: &str) -> Result<Host> {
