@@ -24,7 +24,8 @@ impl Engine {
             if let Some(at_ms) = self.syncs[index].queue.due_ms() {
                 later(at_ms);
             }
-            if self.stopping {
+            let heard = &self.syncs[index].heard;
+            if self.stopping || !(heard.left && heard.right) {
                 continue;
             }
             match self.held(index, now_ms) {

@@ -149,6 +149,11 @@ pub(super) enum Event {
         reason: Reason,
         credential: bool,
     },
+    /// A side was asked for its changes for the first time since the start, and has told them or failed.
+    Heard {
+        sync: usize,
+        side: Side,
+    },
     /// After a failure the source answered again, perhaps without anything new.
     Pulled {
         sync: usize,
@@ -371,6 +376,7 @@ impl Engine {
                 tracing::warn!(sync = %self.syncs[sync].running.model.spec.name, %side, code = %reason.code, "{}", reason.message);
                 self.syncs[sync].pull_failure[side] = Some(reason);
             }
+            Event::Heard { sync, side } => self.syncs[sync].heard[side] = true,
             Event::Pulled { sync, side } => {
                 self.syncs[sync].pull_failure[side] = None;
                 self.alarm_read(sync, side);

@@ -80,6 +80,8 @@ impl Engine {
             for side in Side::BOTH {
                 if takes(&sync.running.endpoints[side].name) {
                     sync.pull_failure[side] = waits.clone();
+                    // Nobody can tell when it will be.
+                    sync.heard[side] |= waits.is_some();
                     sources.push(sync.source(side));
                 }
             }

@@ -77,6 +77,9 @@ pub(super) struct Sync {
     pub pull_failure: Sides<Option<Reason>>,
     pub(super) touched: Touched,
     pub tally: Tally,
+    /// Who has been asked for changes since the start. Before both have, nothing is decided: what one side did while
+    /// nobody looked must not be overwritten by what the other did before that.
+    pub(super) heard: Sides<bool>,
     /// Snapshots that are still being read.
     pub snapshots: usize,
     pub(super) jobs: BTreeMap<JobId, Underway>,
@@ -132,6 +135,7 @@ impl Sync {
             pull_failure: Sides::default(),
             touched: Touched::default(),
             tally: Tally::default(),
+            heard: Sides::default(),
             snapshots: 0,
             jobs: BTreeMap::new(),
             last_job: jobs.keys().last().map_or(0, |job| job.0),

@@ -171,6 +171,7 @@ impl Stream {
         let mut failures = 0;
         let mut joins = self.kind == StreamKind::Changes && self.pulls.most() > 1;
         let may_join = joins;
+        let mut heard = self.kind == StreamKind::Snapshot;
         loop {
             let resumes = self.host.gates.times(&syncs);
             let rows_max = self.may_read(&syncs).await;
@@ -190,6 +191,9 @@ impl Stream {
             }
             if handed.is_ok() && failures > 0 {
                 self.recovered().await;
+            }
+            if !std::mem::replace(&mut heard, true) {
+                self.tell(|sync, side| Event::Heard { sync, side }).await;
             }
             match handed {
                 Ok(Next::Now) => {
@@ -399,12 +403,12 @@ impl Stream {
     }
 
     async fn recovered(&self) {
+        self.tell(|sync, side| Event::Pulled { sync, side }).await;
+    }
+
+    async fn tell(&self, event: impl Fn(usize, Side) -> Event) {
         for source in &self.sources {
-            let event = Event::Pulled {
-                sync: source.sync,
-                side: source.side,
-            };
-            self.host.send(event).await;
+            self.host.send(event(source.sync, source.side)).await;
         }
     }
 
