@@ -1,4 +1,4 @@
-//! What a large org costs: `cargo run -p tidegate-simulator --example load -- bulk 1000000` (or `collections`).
+//! What a large org costs: `cargo run -p tidegate-simulator --example fill -- bulk 1000000` (or `collections`).
 //!
 //! Fills an org through its face, then lets it live for a while: upserts by external id, and queries for what has
 //! changed. Prints one JSON object: records per second, resident bytes per record, milliseconds per call.
