@@ -21,49 +21,19 @@ pub trait Clock: Send + Sync {
 }
 
 /// The operating system's clocks. `mono_ms` counts from the clock's making.
-///
-/// For rehearsals it can run fast: a day in two minutes, against a simulator whose clock has the same [`Pace`].
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
-    pace: Pace,
-}
-
-/// How fast time goes. Clocks of one pace agree, whenever each was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// Seconds in one of the machine's, at least 1.
-    pub speed: u32,
-    /// Microseconds since 1970, when it began to run fast; before that it is as the machine's.
-    pub origin_us: i64,
-}
-
-impl Pace {
-    pub const USUAL: Self = Self {
-        speed: 1,
-        origin_us: 0,
-    };
-
-    fn wall_us(self, machine_us: i64) -> i64 {
-        let since_us = machine_us.saturating_sub(self.origin_us);
-        self.origin_us
-            .saturating_add(since_us.saturating_mul(self.speed.max(1).into()))
-    }
 }
 
 impl SystemClock {
-    pub fn new() -> Self {
-        Self::paced(Pace::USUAL)
-    }
-
     #[allow(
         clippy::disallowed_methods,
         reason = "the clock is where the time comes from"
     )]
-    pub fn paced(pace: Pace) -> Self {
+    pub fn new() -> Self {
         Self {
             started: Instant::now(),
-            pace,
         }
     }
 }
@@ -84,16 +54,15 @@ impl Clock for SystemClock {
             Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
             Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
         };
-        let mono = self.started.elapsed() * self.pace.speed.max(1);
         Now {
-            mono_ms: mono.as_millis() as u64,
-            wall_us: self.pace.wall_us(wall),
+            mono_ms: self.started.elapsed().as_millis() as u64,
+            wall_us: wall,
         }
     }
 
     fn sleep_until(&self, mono_ms: u64) -> BoxFuture<'static, ()> {
-        let due = Duration::from_millis(mono_ms) / self.pace.speed.max(1);
-        match due.checked_sub(self.started.elapsed()) {
+        let elapsed = self.started.elapsed();
+        match Duration::from_millis(mono_ms).checked_sub(elapsed) {
             Some(rest) => tokio::time::sleep(rest).boxed(),
             None => futures::future::ready(()).boxed(),
         }

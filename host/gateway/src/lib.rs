@@ -46,7 +46,7 @@ mod wire;
 
 pub use account::{Account, Allowances};
 pub use call::{Call, Intent, Journal, JournalError, Outside};
-pub use clock::{Clock, ManualClock, Now, Pace, SystemClock};
+pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use endpoint::{
     AccountSpec, AuthSpec, Egress, EndpointError, EndpointSpec, Limits, MAIN, Origin, OriginError,
 };
