@@ -46,7 +46,7 @@ pub struct HoldStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncState {
-    /// Discovering and preparing its endpoints, or waiting to try that again.
+    /// Discovering and preparing its endpoints, waiting to try that again, or asking for changes the first time.
     #[default]
     Starting,
     /// Reading a side whole for the first time.

@@ -24,8 +24,7 @@ impl Engine {
             if let Some(at_ms) = self.syncs[index].queue.due_ms() {
                 later(at_ms);
             }
-            let heard = &self.syncs[index].heard;
-            if self.stopping || !(heard.left && heard.right) {
+            if self.stopping || !self.syncs[index].listens() {
                 continue;
             }
             match self.held(index, now_ms) {

@@ -320,6 +320,8 @@ fn state(sync: &Sync, now_ms: u64) -> (SyncState, Option<Told>) {
         return (SyncState::Waiting, Some(told(reason)));
     }
     match sync.snapshots {
+        // A change that is made before its side was asked for the first time may not be seen as one.
+        _ if !sync.listens() => (SyncState::Starting, None),
         0 => (SyncState::Running, None),
         _ => (SyncState::Initial, None),
     }

@@ -142,6 +142,11 @@ impl Sync {
         })
     }
 
+    /// Whether both sides have been asked for their changes.
+    pub(super) fn listens(&self) -> bool {
+        self.heard.left && self.heard.right
+    }
+
     pub(super) fn refresh_flow(&self) {
         self.flow.set(self.queue.room());
     }

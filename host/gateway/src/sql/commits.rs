@@ -63,7 +63,7 @@ fn follow(path: &Path, counter: &Weak<watch::Sender<u64>>) {
         }
     };
     let mut version = Version::default();
-    let mut pause = LOOK_ANYWAY;
+    let mut pause = LOOK_FIRST;
     loop {
         match notices.recv_timeout(pause) {
             Ok(()) => pause = LOOK_FIRST,
@@ -118,6 +118,7 @@ fn watch_files(path: &Path, notice: SyncSender<()>) -> notify::Result<impl Watch
 #[derive(Default)]
 struct Version {
     connection: Option<Connection>,
+    /// Counted by this connection; the first count of each is taken as a change, since nobody knows what came before.
     seen: Option<i64>,
 }
 
@@ -128,16 +129,14 @@ impl Version {
             self.connection = None;
             return false;
         };
-        let before = self.seen.replace(now);
-        before.is_some_and(|before| before != now)
+        self.seen.replace(now) != Some(now)
     }
 
     fn read(&mut self, path: &Path) -> Option<i64> {
         if self.connection.is_none() {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             self.connection = Connection::open_with_flags(path, flags).ok();
-            // The count is the connection's own and starts anew with it, so a new one is taken as a change.
-            self.seen = self.seen.map(|_| i64::MIN);
+            self.seen = None;
         }
         let connection = self.connection.as_ref()?;
         let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
