@@ -158,7 +158,7 @@ fn after_delete(
         target: other,
         operation: OperationKind::Delete,
         id: link.ids[other].clone(),
-        version: link.shadow[other].version.clone(),
+        version: version(link, entry, other),
         values: Vec::new(),
         key: None,
         sent: Sent {
@@ -262,7 +262,7 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
         target,
         operation: OperationKind::Update,
         id: link.ids[target].clone(),
-        version: link.shadow[target].version.clone(),
+        version: version(link, entry, target),
         key: None,
         sent: Sent {
             target,
@@ -323,6 +323,14 @@ fn held(model: &Model, link: &Link, entry: &Entry, side: Side, field: FieldId) -
         || link.shadow[side].get(field),
         |(field, value)| model.fingerprint(side, *field, value),
     )
+}
+
+/// Up to which version a side's changes are known.
+fn version(link: &Link, entry: &Entry, side: Side) -> Box<str> {
+    match &entry.pending[side] {
+        Some(Pending::Row { version, .. }) => version.clone(),
+        _ => link.shadow[side].version.clone(),
+    }
 }
 
 /// Fields changed on both sides: who wins keeps its write, the other's is taken out.

@@ -358,6 +358,7 @@ pub enum Advice {
     Retry,
     Gone,
     Adopt,
+    Changed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,9 +109,9 @@ pub fn delivered(
     count_bounce(model, &mut link, delivery, now_us);
     adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
     agree_on(&mut link, sent);
-    link.shadow[target].version = outcome.version.as_str().into();
-    ledger.put_link(id, &link);
+    take_version(&mut link.shadow[target].version, outcome);
     let Some(mut entry) = ledger.entry(id)? else {
+        ledger.put_link(id, &link);
         return Ok(Left::Nothing);
     };
     entry.attempts = 0;
@@ -121,8 +121,9 @@ pub fn delivered(
     }
     overwrite(&mut entry, delivery);
     if entry.generation == delivery.generation && covers(&link, model, &entry, source) {
-        entry.pending[source] = None;
+        agree_wholly(&mut link, &mut entry, source);
     }
+    ledger.put_link(id, &link);
     if after.is_some_and(|after| !fits(after)) {
         entry.unread[target] = true;
     } else if entry.pending[target].is_none() {
@@ -132,14 +133,32 @@ pub fn delivered(
     keep(ledger, id, &entry)
 }
 
+/// Where a write tells none, the one before stays: a connector that compares them then asks for a read.
+fn take_version(known: &mut Box<str>, outcome: &crate::plugin::Written) {
+    if !outcome.version.is_empty() {
+        *known = outcome.version.as_str().into();
+    }
+}
+
+/// What waits from a side is agreed on, and its version is what is known of the side.
+fn agree_wholly(link: &mut Link, entry: &mut Entry, side: Side) {
+    if let Some(Pending::Row { version, .. }) = entry.pending[side].take() {
+        link.shadow[side].version = version;
+    }
+}
+
 /// A change of the target's own that waits was seen before this write: the fields written are ours now.
 /// A suspect one may have been seen after it, and is read again anyway.
 fn overwrite(entry: &mut Entry, delivery: &Delivery<'_>) {
     if let Some(Pending::Row {
-        values, suspect, ..
+        values,
+        version,
+        suspect,
+        ..
     }) = &mut entry.pending[delivery.sent.target]
         && !*suspect
     {
+        take_version(version, delivery.outcome);
         let Some(wrote) = delivery.values else {
             *suspect = true;
             return;
@@ -374,16 +393,11 @@ pub fn agreed(
         for (field, print) in &prints[side] {
             link.shadow[side].set(*field, *print);
         }
-        if let Some(Pending::Row { version, .. }) = &entry.pending[side] {
-            link.shadow[side].version = version.clone();
+        if entry.generation == generation && covers(&link, model, &entry, side) {
+            agree_wholly(&mut link, &mut entry, side);
         }
     }
     ledger.put_link(id, &link);
-    for side in Side::BOTH {
-        if entry.generation == generation && covers(&link, model, &entry, side) {
-            entry.pending[side] = None;
-        }
-    }
     if link.detached {
         entry.pending = Sides::default();
     }
@@ -563,8 +577,14 @@ pub fn observed(
             entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
     }
+    let other = side.other();
+    if link.ids[side].is_some()
+        && entry.pending[other].is_some()
+        && covers(&link, model, &entry, other)
+    {
+        agree_wholly(&mut link, &mut entry, other);
+    }
     ledger.put_link(id, &link);
-    forget_source_if_agreed(model, &link, &mut entry, side.other());
     if link.ids.left.is_none() && link.ids.right.is_none() {
         return deleted(ledger, id, &link, now_us);
     }
@@ -609,15 +629,6 @@ fn settle_sent(
     };
     if !done.written.is_empty() {
         agree_on(link, &done);
-    }
-}
-
-fn forget_source_if_agreed(model: &Model, link: &Link, entry: &mut Entry, side: Side) {
-    if link.ids[side.other()].is_some()
-        && entry.pending[side].is_some()
-        && covers(link, model, entry, side)
-    {
-        entry.pending[side] = None;
     }
 }
 

@@ -49,7 +49,7 @@ pub fn for_refusal(refusal: &Refusal, attempts: u32, random: u64) -> Verdict {
             wait_ms: backoff_ms(attempts, random),
             counts: true,
         },
-        Advice::Gone | Advice::Adopt => Verdict::ReadFirst,
+        Advice::Gone | Advice::Adopt | Advice::Changed => Verdict::ReadFirst,
     }
 }
 
@@ -94,19 +94,19 @@ mod tests {
             advice,
         };
         assert_eq!(for_refusal(&refusal(Advice::Park), 0, 0), Verdict::Park);
-        assert_eq!(
-            for_refusal(&refusal(Advice::Gone), 0, 0),
-            Verdict::ReadFirst
-        );
-        assert_eq!(
-            for_refusal(&refusal(Advice::Adopt), 3, 0),
-            Verdict::ReadFirst
-        );
+        for advice in [Advice::Gone, Advice::Adopt, Advice::Changed] {
+            assert_eq!(for_refusal(&refusal(advice), 3, 0), Verdict::ReadFirst);
+        }
         assert!(matches!(
             for_refusal(&refusal(Advice::Retry), 0, 0),
             Verdict::Retry { counts: true, .. }
         ));
-        for advice in [Advice::Retry, Advice::Gone, Advice::Adopt] {
+        for advice in [
+            Advice::Retry,
+            Advice::Gone,
+            Advice::Adopt,
+            Advice::Changed,
+        ] {
             assert_eq!(
                 for_refusal(&refusal(advice), ATTEMPTS_MAX, 0),
                 Verdict::Park,

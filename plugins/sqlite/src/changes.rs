@@ -1,8 +1,8 @@
 //! The stream of changes: outbox rows after the cursor, each with its record as it is now.
 //!
 //! A stream reads and deletes the rows of its own tables only: others may stand elsewhere, or not have begun.
-//! What the cursor covers is durable at the host and is deleted from the outbox (invariant 1), all but the
-//! row that the cursor names: it, or a newer row of its record, must be found again. If it is not, the database
+//! What the cursor covers is durable at the host and is deleted from the outbox after a while (invariant 1), all but
+//! the row that the cursor names: it, or a newer row of its record, must be found again. If it is not, the database
 //! has another history than the host knows, and the page says so.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ use crate::quoting::{literal, name};
 use crate::record::{self, Changes, Reader, Record};
 use crate::schema::{self, Table};
 use crate::settings::Settings;
+use crate::version;
 
 /// One answer of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +44,7 @@ struct Entry {
 /// All that one round of questions tells.
 struct Seen {
     identity: String,
-    /// Rows of these tables stand before the cursor.
+    /// Old rows of these tables stand before the cursor.
     stale: bool,
     seq_max: i64,
     /// The cursor's row is there, or a newer row of the same record.
@@ -61,11 +62,13 @@ pub fn pull(
     selections: &[Selection],
     cursor: Option<&[u8]>,
     rows_max: u32,
+    now_ms: i64,
 ) -> Result<Page, Fault> {
     let known: Option<cursor::Changes> = cursor.and_then(cursor::decode);
     let unreadable = cursor.is_some() && known.is_none();
     let start = known.clone().unwrap_or_default();
-    let mut seen = look(database, settings, selections, &start, rows_max)?;
+    let old_ms = now_ms.saturating_sub(version::KEPT_MS);
+    let mut seen = look(database, settings, selections, &start, rows_max, old_ms)?;
     let mut gaps = Vec::new();
     if unreadable {
         gaps.push("the stored position is not one of this plugin's".to_owned());
@@ -82,11 +85,11 @@ pub fn pull(
         // Everything that the outbox still holds is reported, so that as little as possible is left to the
         // comparison of both sides.
         let anew = cursor::Changes::default();
-        seen = look(database, settings, selections, &anew, rows_max)?;
+        seen = look(database, settings, selections, &anew, rows_max, old_ms)?;
         return page(database, settings, selections, anew, seen, rows_max, gaps);
     }
     if seen.stale {
-        forget(database, settings, selections, &start);
+        forget(database, settings, selections, start.seq, old_ms);
     }
     page(database, settings, selections, start, seen, rows_max, gaps)
 }
@@ -114,13 +117,14 @@ fn look(
     selections: &[Selection],
     start: &cursor::Changes,
     rows_max: u32,
+    old_ms: i64,
 ) -> Result<Seen, Fault> {
     let objects: Vec<String> = selections
         .iter()
         .map(|selection| selection.object.clone())
         .collect();
-    let mut statements = schema::statements(&objects);
-    statements.extend(questions(settings, selections, start, rows_max));
+    let mut statements = schema::statements(settings, &objects);
+    statements.extend(questions(settings, selections, start, rows_max, old_ms));
     let mut answers = fetch_all(database, statements).map_err(unprepared)?;
     let rest = answers.split_off(schema::STATEMENTS);
     let [head, entries, meta, triggers] = rest.as_slice() else {
@@ -177,6 +181,7 @@ fn questions(
     selections: &[Selection],
     start: &cursor::Changes,
     rows_max: u32,
+    old_ms: i64,
 ) -> Vec<Statement> {
     use Class::{Integer, Text};
     let outbox = name(&settings.outbox);
@@ -185,7 +190,7 @@ fn questions(
     vec![
         Statement::once(
             format!(
-                "SELECT EXISTS (SELECT 1 FROM {outbox} WHERE seq < ?1 AND {theirs}), \
+                "SELECT EXISTS (SELECT 1 FROM {outbox} WHERE seq < ?1 AND at < ?5 AND {theirs}), \
                  (SELECT max(seq) FROM {outbox}), \
                  coalesce((SELECT object = ?2 AND ?3 IN (id, '') AND at = ?4 FROM {outbox} \
                  WHERE seq = ?1), \
@@ -196,6 +201,7 @@ fn questions(
                 Value::Integer(start.object),
                 Value::from(start.id.as_str()),
                 Value::Integer(start.at),
+                Value::Integer(old_ms),
             ],
             &[Integer, Integer, Integer],
         ),
@@ -282,23 +288,24 @@ fn advanced(start: cursor::Changes, entries: &[Entry]) -> cursor::Changes {
     }
 }
 
-/// Deletes what the host has. A row whose record changed again has a number above the cursor's and stays.
+/// Deletes what the host has, and no write on its way may need any more. A row whose record changed again has a number above the cursor's and stays.
 /// Failing to is no harm: the rows are few, and the next pull tries again.
 fn forget(
     database: &dyn Database,
     settings: &Settings,
     selections: &[Selection],
-    start: &cursor::Changes,
+    seq: i64,
+    old_ms: i64,
 ) {
     let statement = Statement {
         idempotent: true,
         ..Statement::once(
             format!(
-                "DELETE FROM {} WHERE seq < ?1 AND {}",
+                "DELETE FROM {} WHERE seq < ?1 AND at < ?2 AND {}",
                 name(&settings.outbox),
                 theirs(settings, selections)
             ),
-            vec![Value::Integer(start.seq)],
+            vec![Value::Integer(seq), Value::Integer(old_ms)],
             &[],
         )
     };
@@ -372,7 +379,7 @@ fn records(
             continue;
         };
         if !entries.is_empty() {
-            changes.push(current(database, &reader, &entries)?);
+            changes.push(current(database, settings, &reader, &entries)?);
         }
     }
     Ok(changes)
@@ -381,6 +388,7 @@ fn records(
 /// The records as they are now. One that is not found is gone; if it comes back, a later entry tells.
 fn current(
     database: &dyn Database,
+    settings: &Settings,
     reader: &Reader<'_>,
     entries: &[&Entry],
 ) -> Result<Changes, Fault> {
@@ -388,18 +396,14 @@ fn current(
         .iter()
         .filter_map(|entry| entry.id.clone())
         .collect();
-    let mut found = lookup::by_id(database, reader, &ids)?;
+    let mut found = lookup::by_id(database, settings, reader, &ids)?;
     let records = entries
         .iter()
         .zip(ids)
         .map(|(entry, id)| {
-            let record = match found.remove(&id) {
-                Some(cells) => reader.present(id, cells),
-                None => reader.gone(id),
-            };
+            let record = found.remove(&id);
+            let record = record.unwrap_or_else(|| reader.gone(id, version::text(entry.seq)));
             Record {
-                // Padded, so that versions sort as text.
-                version: format!("{:019}", entry.seq),
                 committed: entry.at.saturating_mul(1_000),
                 ..record
             }

@@ -62,20 +62,19 @@ impl Connector for Sqlite {
     ) -> Result<Vec<Result<Page, Fault>>, Fault> {
         let settings = Settings::read(&context.config)?;
         let answer = |stream: &ChangeStream| {
-            let pull = match stream.kind {
-                StreamKind::Changes => changes::pull,
-                StreamKind::Snapshot => snapshot::pull,
-            };
+            let (host, selections) = (Host(gateway), &stream.selections);
             let rows_max = stream.rows_max.min(context.rows_max).max(1);
             let cursor = stream.cursor.as_deref();
-            pull(
-                &Host(gateway),
-                &settings,
-                &stream.selections,
-                cursor,
-                rows_max,
-            )
-            .and_then(page)
+            let pulled = match stream.kind {
+                StreamKind::Changes => {
+                    let now_ms = context.now.div_euclid(1_000);
+                    changes::pull(&host, &settings, selections, cursor, rows_max, now_ms)
+                }
+                StreamKind::Snapshot => {
+                    snapshot::pull(&host, &settings, selections, cursor, rows_max)
+                }
+            };
+            pulled.and_then(page)
         };
         Ok(streams.iter().map(answer).collect())
     }

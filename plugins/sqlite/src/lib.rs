@@ -35,6 +35,7 @@ mod refusal;
 pub mod schema;
 pub mod settings;
 pub mod snapshot;
+mod version;
 mod write;
 
 tidegate_sdk::export_connector!(component::Sqlite);

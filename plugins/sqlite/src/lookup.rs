@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use tidegate_sdk::{DataType, Fault};
 
-use crate::cell::Cell;
 use crate::database::{Database, Statement, Value, fetch_all};
 use crate::quoting;
-use crate::record::{Changes, Misfits, Reader};
+use crate::record::{Changes, Misfits, Reader, Record};
 use crate::schema;
 use crate::settings::Settings;
 
@@ -35,28 +34,24 @@ pub fn read(
                 .iter()
                 .filter_map(|key| String::from_utf8(key.clone()).ok())
                 .collect();
-            let mut found = by_id(database, &reader, &ids)?;
-            ids.iter().filter_map(|id| found.remove_entry(id)).collect()
+            let mut found = by_id(database, settings, &reader, &ids)?;
+            ids.iter().filter_map(|id| found.remove(id)).collect()
         }
-        Some(by) => by_column(database, &reader, by, keys)?,
+        Some(by) => by_column(database, settings, &reader, by, keys)?,
     };
-    Ok(reader.changes(
-        records
-            .into_iter()
-            .map(|(id, cells)| reader.present(id, cells))
-            .collect(),
-    ))
+    Ok(reader.changes(records))
 }
 
 /// The rows of these ids. An id is the row's only when its text is the same: where a key ignores case, asking
 /// for `Bob` finds `bob`, which is another id.
 pub(crate) fn by_id(
     database: &dyn Database,
+    settings: &Settings,
     reader: &Reader<'_>,
     ids: &[String],
-) -> Result<HashMap<String, Vec<Cell>>, Fault> {
+) -> Result<HashMap<String, Record>, Fault> {
     let keys: Vec<Vec<Value>> = ids.iter().filter_map(|id| reader.key.parse(id)).collect();
-    let (selected, classes) = reader.selected();
+    let (selected, classes) = reader.selected_now(settings);
     let sql = format!(
         "SELECT {selected} FROM {} WHERE {}",
         quoting::name(&reader.table.name),
@@ -66,15 +61,19 @@ pub(crate) fn by_id(
         .into_iter()
         .map(|keys| Statement::each(sql.clone(), keys, &classes))
         .collect();
-    Ok(rows(database, reader, statements)?.into_iter().collect())
+    let rows = rows(database, reader, statements)?.into_iter();
+    Ok(rows
+        .map(|record| (record.id.clone(), record))
+        .collect())
 }
 
 fn by_column(
     database: &dyn Database,
+    settings: &Settings,
     reader: &Reader<'_>,
     by: &str,
     keys: &[Vec<u8>],
-) -> Result<Vec<(String, Vec<Cell>)>, Fault> {
+) -> Result<Vec<Record>, Fault> {
     let column = reader.table.column(by).ok_or_else(|| {
         Fault::config(
             "no-such-column",
@@ -93,7 +92,7 @@ fn by_column(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let (selected, classes) = reader.selected();
+    let (selected, classes) = reader.selected_now(settings);
     let mut conditions = vec![format!("{} = ?1", quoting::name(by))];
     conditions.extend(reader.key.present(""));
     let sql = format!(
@@ -108,7 +107,7 @@ fn rows(
     database: &dyn Database,
     reader: &Reader<'_>,
     statements: Vec<Statement>,
-) -> Result<Vec<(String, Vec<Cell>)>, Fault> {
+) -> Result<Vec<Record>, Fault> {
     if statements.is_empty() {
         return Ok(Vec::new());
     }
@@ -116,7 +115,7 @@ fn rows(
     let read = fetch_all(database, statements)?
         .iter()
         .flat_map(|answer| &answer.rows)
-        .filter_map(|row| reader.read(row, &mut misfits))
+        .filter_map(|row| reader.read_now(row, &mut misfits))
         .collect();
     misfits.report(database);
     Ok(read)

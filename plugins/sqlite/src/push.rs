@@ -17,6 +17,7 @@ use crate::record::{Changes, Misfits, Reader};
 use crate::refusal;
 use crate::schema::{self, Table};
 use crate::settings::Settings;
+use crate::version;
 use crate::write::{self, Effect, Planned, Prepared};
 
 /// What became of the rows, and those that were written as they are stored now.
@@ -120,9 +121,8 @@ impl Push<'_> {
         let mut prepared = Vec::new();
         let mut sizes = Vec::with_capacity(chunks.len());
         for (chunk, transaction) in chunks.iter().zip(1..) {
-            let timestamps = self.settings.timestamps;
-            let statements =
-                write::statements(self.groups, &self.tables, timestamps, chunk, transaction);
+            let (groups, tables) = (self.groups, &self.tables);
+            let statements = write::statements(groups, tables, self.settings, chunk, transaction);
             sizes.push(statements.len());
             prepared.extend(statements);
         }
@@ -148,7 +148,15 @@ impl Push<'_> {
 
     fn written(&mut self, chunk: &[&Planned], asked: &[Prepared], answers: Vec<Rows>) {
         let mut found: HashMap<usize, Outcome> = HashMap::new();
-        for (one, answer) in asked.iter().zip(answers) {
+        let seen = asked
+            .iter()
+            .position(|one| one.effect == Effect::Seen)
+            .and_then(|at| answers[at].rows.first()?.first());
+        let seen = seen.map(version::of).unwrap_or_default();
+        for (one, answer) in asked.iter().zip(&answers) {
+            if one.effect == Effect::Seen {
+                continue;
+            }
             let (table, _) = self.tables[one.group];
             let Some(reader) = Reader::new(table, &one.fields, self.settings.timestamps) else {
                 continue;
@@ -160,13 +168,19 @@ impl Push<'_> {
                     continue;
                 };
                 let created = one.effect == Effect::Created;
+                // What nobody has seen may lie between the last look at a row and a write without condition.
+                let conditional = chunk.get(place).is_some_and(|row| row.is_conditional());
+                let version = match created || conditional {
+                    true => seen.clone(),
+                    false => String::new(),
+                };
                 let id = if one.effect == Effect::Deleted {
                     self.asked_id(chunk, place)
                 } else {
                     let Some((id, cells)) = reader.read(&row[1..], &mut self.misfits) else {
                         continue;
                     };
-                    records.push(reader.present(id.clone(), cells));
+                    records.push(reader.present(id.clone(), version.clone(), cells));
                     id
                 };
                 found.insert(
@@ -174,7 +188,7 @@ impl Push<'_> {
                     Outcome::Written(Written {
                         id,
                         created,
-                        version: String::new(),
+                        version,
                     }),
                 );
             }
@@ -198,10 +212,11 @@ impl Push<'_> {
         id.unwrap_or_default()
     }
 
-    /// A row that no statement returned: its target is gone, or a trigger of the database swallowed it.
+    /// A row that no statement returned: its target is gone or has changed, or a trigger of the database swallowed it.
     fn absent(&self, row: &Planned) -> Outcome {
         let group = &self.groups[row.group];
         match group.operation {
+            _ if row.is_conditional() => Outcome::Refused(refusal::changed(&group.object)),
             OperationKind::Update | OperationKind::Delete => {
                 Outcome::Refused(refusal::gone(&group.object))
             }

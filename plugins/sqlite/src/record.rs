@@ -6,7 +6,8 @@ use crate::cell::{self, Cell};
 use crate::database::{Class, Database, Value};
 use crate::key::Key;
 use crate::schema::{Column, Table};
-use crate::settings::Timestamps;
+use crate::settings::{Settings, Timestamps};
+use crate::version;
 use tidegate_sdk::{COMMITTED_UNKNOWN, ChangeKind, DataType};
 
 /// One record of a [`Changes`].
@@ -112,6 +113,21 @@ impl<'a> Reader<'a> {
         Some((id, cells))
     }
 
+    /// As [`Reader::selected`], with the version that the row is read at before it.
+    pub(crate) fn selected_now(&self, settings: &Settings) -> (String, Vec<Class>) {
+        let (selected, mut classes) = self.selected();
+        classes.insert(0, Class::Integer);
+        let now = version::now(settings, self.table);
+        (format!("{now} AS seen, {selected}"), classes)
+    }
+
+    /// Reads what [`Reader::selected_now`] gave.
+    pub(crate) fn read_now(&self, values: &[Value], misfits: &mut Misfits) -> Option<Record> {
+        let (seen, values) = values.split_first()?;
+        let (id, cells) = self.read(values, misfits)?;
+        Some(self.present(id, version::of(seen), cells))
+    }
+
     pub(crate) fn changes(&self, records: Vec<Record>) -> Changes {
         Changes {
             object: self.table.name.clone(),
@@ -124,23 +140,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A record as it is now, of which nothing else is known.
-    pub(crate) fn present(&self, id: String, cells: Vec<Cell>) -> Record {
+    /// A record as it is now.
+    pub(crate) fn present(&self, id: String, version: String, cells: Vec<Cell>) -> Record {
         Record {
             id,
             kind: ChangeKind::Upsert,
-            version: String::new(),
+            version,
             committed: COMMITTED_UNKNOWN,
             cells,
         }
     }
 
     /// A record that is gone.
-    pub(crate) fn gone(&self, id: String) -> Record {
+    pub(crate) fn gone(&self, id: String, version: String) -> Record {
         Record {
             id,
             kind: ChangeKind::Delete,
-            version: String::new(),
+            version,
             committed: COMMITTED_UNKNOWN,
             cells: vec![Cell::Unset; self.columns.len()],
         }

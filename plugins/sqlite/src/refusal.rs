@@ -13,6 +13,15 @@ pub(crate) fn gone(table: &str) -> Refusal {
     }
 }
 
+pub(crate) fn changed(table: &str) -> Refusal {
+    Refusal {
+        code: "row-changed".to_owned(),
+        message: format!("the row of table {table} was changed or deleted since it was last looked at"),
+        fields: Vec::new(),
+        advice: Advice::Changed,
+    }
+}
+
 pub(crate) fn unsendable(row: Unsendable) -> Refusal {
     let gone = row.code == crate::write::NO_SUCH_ROW;
     Refusal {

@@ -8,6 +8,7 @@ use tidegate_sdk::{DataType, Fault};
 use crate::database::{Class, Database, Rows, Statement, Value, fetch_all};
 use crate::key::Key;
 use crate::kind::{self, Affinity, arguments};
+use crate::outbox;
 use crate::quoting;
 use crate::settings::Settings;
 
@@ -39,6 +40,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// What names a row; a view has nothing.
     pub(crate) key: Option<Key>,
+    /// What the outbox calls it, while our triggers are in place.
+    pub(crate) number: Option<i64>,
 }
 
 impl Table {
@@ -60,7 +63,7 @@ impl Table {
 
 /// Names of all tables and views that the operator lets us see, in order.
 pub fn names(database: &dyn Database, settings: &Settings) -> Result<Vec<(String, bool)>, Fault> {
-    let statement = Statement::once(format!("{TABLES} ORDER BY name"), vec![], &TABLE_CLASSES);
+    let statement = Statement::once(format!("{} ORDER BY name", tables(settings)), vec![], &TABLE_CLASSES);
     let rows = fetch_all(database, vec![statement])?.remove(0);
     Ok(rows
         .rows
@@ -72,16 +75,31 @@ pub fn names(database: &dyn Database, settings: &Settings) -> Result<Vec<(String
 
 // The word stands nowhere but in the table's statement; one in a comment behind the key is taken for it.
 const TABLES: &str = "SELECT name, type, wr, strict, EXISTS (SELECT 1 FROM sqlite_master m \
-    WHERE m.name = l.name AND m.type = 'table' AND m.sql LIKE '%PRIMARY%KEY%AUTOINCREMENT%') AS numbered_once \
+    WHERE m.name = l.name AND m.type = 'table' AND m.sql LIKE '%PRIMARY%KEY%AUTOINCREMENT%') AS numbered_once, \
+    {captured_as} AS captured_as \
     FROM pragma_table_list l WHERE schema = 'main' AND type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_'";
 
-const TABLE_CLASSES: [Class; 5] = [
+const TABLE_CLASSES: [Class; 6] = [
     Class::Text,
     Class::Text,
+    Class::Integer,
     Class::Integer,
     Class::Integer,
     Class::Integer,
 ];
+
+/// A table's number is part of its triggers' names.
+fn tables(settings: &Settings) -> String {
+    let prefix = outbox::trigger_prefix(settings);
+    let length = prefix.chars().count();
+    let captured_as = format!(
+        "(SELECT max(CAST(substr(t.name, {}) AS INTEGER)) FROM sqlite_master t WHERE t.type = 'trigger' \
+         AND t.tbl_name = l.name AND substr(t.name, 1, {length}) = {})",
+        length + 1,
+        quoting::literal(&prefix)
+    );
+    TABLES.replace("{captured_as}", &captured_as)
+}
 
 const COLUMNS: &str = "SELECT m.name AS owner, x.name, x.type, x.\"notnull\", \
     x.dflt_value IS NOT NULL AS given, x.pk, x.hidden \
@@ -97,7 +115,7 @@ const REFERENCES: &str = "SELECT ?1 AS owner, min(f.\"from\") AS source, min(f.\
     FROM pragma_foreign_key_list(?1) f GROUP BY f.id HAVING count(*) = 1";
 
 /// The statements whose answers [`assemble`] understands, for a call that has more to ask at once.
-pub(crate) fn statements(objects: &[String]) -> Vec<Statement> {
+pub(crate) fn statements(settings: &Settings, objects: &[String]) -> Vec<Statement> {
     use Class::{Integer, Text};
     let each = |sql: &str, results: &[Class]| {
         let mut once = std::collections::HashSet::new();
@@ -109,7 +127,10 @@ pub(crate) fn statements(objects: &[String]) -> Vec<Statement> {
         Statement::each(sql, executions, results)
     };
     vec![
-        each(&format!("{TABLES} AND name = ?1"), &TABLE_CLASSES),
+        each(
+            &format!("{} AND name = ?1", tables(settings)),
+            &TABLE_CLASSES,
+        ),
         each(
             COLUMNS,
             &[Text, Text, Text, Integer, Integer, Integer, Integer],
@@ -131,7 +152,7 @@ pub fn describe(
     if objects.is_empty() {
         return Ok(Vec::new());
     }
-    let answers = fetch_all(database, statements(objects))?;
+    let answers = fetch_all(database, statements(settings, objects))?;
     Ok(assemble(settings, objects, &answers))
 }
 
@@ -220,6 +241,7 @@ fn table(
         view,
         columns,
         key,
+        number: facts[5].integer(),
     }
 }
 

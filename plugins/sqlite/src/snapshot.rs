@@ -39,7 +39,7 @@ pub fn pull(
         let table = table.ok_or_else(|| no_table(&place.object))?;
         let reader = Reader::new(table, &selections[at].fields, settings.timestamps)
             .ok_or_else(|| no_key(&table.name))?;
-        let (records, full) = match stretch(database, &reader, place.after.as_deref(), room) {
+        let (records, full) = match stretch(database, settings, &reader, place.after.as_deref(), room) {
             // Large records: a shorter page.
             Err(fault) if is_too_large(&fault) && room > 1 => {
                 room /= 2;
@@ -74,6 +74,7 @@ fn start(selection: Option<&Selection>) -> cursor::Snapshot {
 /// The next rows of one table, and whether there may be more.
 fn stretch(
     database: &dyn Database,
+    settings: &Settings,
     reader: &Reader<'_>,
     after: Option<&str>,
     rows_max: usize,
@@ -96,7 +97,7 @@ fn stretch(
         conditions => format!(" WHERE {}", conditions.join(" AND ")),
     };
     parameters.push(Value::Integer(rows_max as i64));
-    let (selected, classes) = reader.selected();
+    let (selected, classes) = reader.selected_now(settings);
     let sql = format!(
         "SELECT {selected} FROM {}{filter} ORDER BY {} LIMIT ?{}",
         quoting::name(&reader.table.name),
@@ -107,8 +108,7 @@ fn stretch(
     let mut misfits = Misfits::default();
     let records = rows
         .iter()
-        .filter_map(|row| reader.read(row, &mut misfits))
-        .map(|(id, cells)| reader.present(id, cells))
+        .filter_map(|row| reader.read_now(row, &mut misfits))
         .collect();
     misfits.report(database);
     Ok((records, rows.len() >= rows_max))

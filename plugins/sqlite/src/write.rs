@@ -11,7 +11,8 @@ use crate::key::Key;
 use crate::quoting::{name, placeholders};
 use crate::record::Reader;
 use crate::schema::{Column, Table};
-use crate::settings::Timestamps;
+use crate::settings::{Settings, Timestamps};
+use crate::version;
 
 /// A row that can be sent: what it sets, and the values to bind.
 #[derive(Clone, Debug)]
@@ -22,6 +23,14 @@ pub(crate) struct Planned {
     pub(crate) set: Vec<usize>,
     classes: Vec<Option<Class>>,
     values: Vec<Value>,
+    /// The row may only be written while it is as the host knows it.
+    unless_changed: Option<[Value; 2]>,
+}
+
+impl Planned {
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.unless_changed.is_some()
+    }
 }
 
 /// Why a row is refused before anything is sent.
@@ -83,6 +92,7 @@ pub(crate) fn plan(
         set,
         classes: values.iter().map(Value::class).collect(),
         values,
+        unless_changed: version::condition(table, group, row),
     })
 }
 
@@ -131,6 +141,8 @@ pub(crate) enum Effect {
     Created,
     Changed,
     Deleted,
+    /// Nothing: its row is the version of what the others wrote.
+    Seen,
 }
 
 /// A statement with what its result rows mean. Their first column is the row's place among `rows`.
@@ -142,35 +154,51 @@ pub(crate) struct Prepared {
     pub(crate) group: usize,
 }
 
-/// The statements for some rows, in the order of their first row. `transaction` binds them together.
+/// The statements for some rows, in the order of their first row, and last the one that tells their version where a
+/// table is captured. `transaction` binds them together.
 pub(crate) fn statements(
     groups: &[Group],
     tables: &[(&Table, &Key)],
-    timestamps: Timestamps,
+    settings: &Settings,
     rows: &[&Planned],
     transaction: u32,
 ) -> Vec<Prepared> {
     let mut patterns: Vec<Vec<usize>> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let alike = |first: &Planned| {
-            first.group == row.group && first.set == row.set && first.classes == row.classes
+            first.group == row.group
+                && first.set == row.set
+                && first.classes == row.classes
+                && first.is_conditional() == row.is_conditional()
         };
         match patterns.iter_mut().find(|places| alike(rows[places[0]])) {
             Some(places) => places.push(at),
             None => patterns.push(vec![at]),
         }
     }
+    let captured = rows.iter().any(|row| tables[row.group].0.number.is_some());
+    let seen = captured.then(|| Prepared {
+        statement: Statement {
+            transaction: Some(transaction),
+            tokens: rows.iter().map(|row| row.token).collect(),
+            ..version::statement(settings)
+        },
+        effect: Effect::Seen,
+        fields: Vec::new(),
+        group: 0,
+    });
     patterns
         .iter()
         .flat_map(|places| {
             let first = rows[places[0]];
             let (table, key) = tables[first.group];
             let group = &groups[first.group];
-            let pattern = Pattern::new(group, table, key, timestamps, first);
+            let pattern = Pattern::new(group, (table, key), settings, first);
             let executions: Vec<Vec<Value>> = places
                 .iter()
                 .map(|at| {
                     let mut values = rows[*at].values.clone();
+                    values.extend(rows[*at].unless_changed.iter().flatten().cloned());
                     values.push(Value::Integer(*at as i64));
                     values
                 })
@@ -190,6 +218,7 @@ pub(crate) fn statements(
                 group: first.group,
             })
         })
+        .chain(seen)
         .collect()
 }
 
@@ -201,7 +230,7 @@ struct Pattern {
     fields: Vec<String>,
     returning: String,
     classes: Vec<Class>,
-    /// Condition that finds the row by its id.
+    /// Condition that finds the row by its id, and as the host knows it.
     by_id: String,
     /// The upsert key's quoted name and its parameter.
     by_key: Option<(String, usize)>,
@@ -210,16 +239,23 @@ struct Pattern {
 }
 
 impl Pattern {
-    fn new(group: &Group, table: &Table, key: &Key, timestamps: Timestamps, row: &Planned) -> Self {
+    fn new(group: &Group, (table, key): (&Table, &Key), settings: &Settings, row: &Planned) -> Self {
         let fields: Vec<String> = row
             .set
             .iter()
             .map(|at| group.batch.columns[*at].name.clone())
             .collect();
         let mut classes = vec![Class::Integer];
-        let mut returning = format!("RETURNING ?{} AS place", row.values.len() + 1);
+        let mut by_id = key.equals(fields.len() + 1);
+        let mut place = row.values.len() + 1;
+        if let (Some(condition), Some(number)) = (&row.unless_changed, table.number) {
+            let unchanged = version::unchanged(settings, number, place);
+            by_id = format!("{by_id} AND {unchanged}");
+            place += condition.len();
+        }
+        let mut returning = format!("RETURNING ?{place} AS place");
         if group.operation != OperationKind::Delete
-            && let Some(reader) = Reader::new(table, &fields, timestamps)
+            && let Some(reader) = Reader::new(table, &fields, settings.timestamps)
         {
             let (selected, read) = reader.selected();
             returning = format!("{returning}, {selected}");
@@ -234,7 +270,7 @@ impl Pattern {
             columns: fields.iter().map(|field| name(field)).collect(),
             returning,
             classes,
-            by_id: key.equals(fields.len() + 1),
+            by_id,
             by_key,
             any: key.names().remove(0),
             fields,

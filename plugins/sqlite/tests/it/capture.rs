@@ -293,7 +293,7 @@ fn another_database_under_the_same_name_is_noticed() {
     let identity = prepare::identity(&library, &settings).expect("an identity");
     library.prepare(&settings, &[], PrepareMode::Remove);
     let fault =
-        changes::pull(&library, &settings, &wanted, Some(&page.cursor), 10).expect_err("no outbox");
+        changes::pull(&library, &settings, &wanted, Some(&page.cursor), 10, 0).expect_err("no outbox");
     assert_eq!(
         (fault.kind, fault.code.as_str()),
         (FaultKind::Missing, "not-prepared")

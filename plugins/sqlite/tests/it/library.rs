@@ -120,8 +120,20 @@ impl Library {
         self.prepare(&Settings::default(), &demands(wanted), PrepareMode::Apply);
     }
 
+    /// Long after whatever has happened.
     pub(crate) fn pull(&self, wanted: &[Selection], cursor: Option<&[u8]>, rows_max: u32) -> Page {
-        changes::pull(self, &Settings::default(), wanted, cursor, rows_max).expect("a page")
+        self.pull_at(i64::MAX, wanted, cursor, rows_max)
+    }
+
+    pub(crate) fn pull_at(
+        &self,
+        now_ms: i64,
+        wanted: &[Selection],
+        cursor: Option<&[u8]>,
+        rows_max: u32,
+    ) -> Page {
+        let settings = Settings::default();
+        changes::pull(self, &settings, wanted, cursor, rows_max, now_ms).expect("a page")
     }
 
     fn run(&self, statement: &Statement, may_write: bool) -> Result<Rows, Fault> {

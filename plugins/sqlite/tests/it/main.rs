@@ -1,6 +1,7 @@
 //! The plugin's logic against a real SQLite library.
 
 mod capture;
+mod conditions;
 mod cost;
 mod describe;
 mod host;

@@ -21,7 +21,7 @@ fn group(
     library::group("people", operation, key, fields, rows)
 }
 
-fn text(value: &str) -> Cell {
+pub(crate) fn text(value: &str) -> Cell {
     Cell::Text(value.to_owned())
 }
 
@@ -35,6 +35,7 @@ fn advice(advice: Advice) -> &'static str {
         Advice::Retry => "Retry",
         Advice::Gone => "Gone",
         Advice::Adopt => "Adopt",
+        Advice::Changed => "Changed",
     }
 }
 
