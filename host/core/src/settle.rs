@@ -104,7 +104,13 @@ pub fn delivered(
     let target = sent.target;
     let source = target.other();
     if sent.delete {
-        return deleted(ledger, id, &link, now_us);
+        return match ledger.entry(id)? {
+            Some(entry) if lives_again(&entry, source, delivery.generation) => {
+                let at_ms = now_us / 1_000;
+                Ok(outlived(ledger, id, link, entry, target, at_ms))
+            }
+            _ => deleted(ledger, id, &link, now_us),
+        };
     }
     count_bounce(model, &mut link, delivery, now_us);
     adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
@@ -310,6 +316,31 @@ fn count_bounce(model: &Model, link: &mut Link, delivery: &Delivery<'_>, now_us:
         count,
         at_s: now_us.div_euclid(1_000_000),
     }));
+}
+
+/// While the other side's record was deleted, `side` has come to hold one after all.
+fn lives_again(entry: &Entry, side: Side, generation: u32) -> bool {
+    entry.generation != generation && matches!(entry.pending[side], Some(Pending::Row { .. }))
+}
+
+/// The record on `side` was deleted, and the other side's, which came meanwhile, goes there as a new one.
+fn outlived(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    mut link: Link,
+    mut entry: Entry,
+    side: Side,
+    at_ms: i64,
+) -> Left {
+    if let Some(remote) = link.ids[side].take() {
+        ledger.put_id(side, &remote, IdRef::Gone { at_ms });
+    }
+    link.shadow = Sides::default();
+    ledger.put_link(id, &link);
+    entry.pending[side] = None;
+    entry.unread[side] = false;
+    ledger.put_entry(id, &entry);
+    Left::Again
 }
 
 /// Both records are gone, or what is left of them is nobody's.
@@ -568,7 +599,10 @@ pub fn observed(
             entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
         Found::Gone if link.ids[side].is_some() => {
-            entry.pending[side] = Some(Pending::Gone { stamps });
+            // A delete that waits already keeps its time.
+            if !matches!(entry.pending[side], Some(Pending::Gone { .. })) {
+                entry.pending[side] = Some(Pending::Gone { stamps });
+            }
             entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
         // Asked for by its key, and not there: the create did not happen.

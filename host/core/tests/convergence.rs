@@ -55,6 +55,8 @@ struct System {
     rows: BTreeMap<String, Row>,
     log: Vec<String>,
     last_id: u64,
+    /// Refuses to write a record that has changed since the version that it is given.
+    conditional: bool,
     /// What people gave each field, by record, in order.
     given: BTreeMap<String, [Vec<i64>; 3]>,
     deleted_by_people: BTreeSet<String>,
@@ -68,11 +70,26 @@ impl System {
         self.log.push(id.clone());
         id
     }
+
+    /// Everything up to now; text that sorts.
+    fn version(&self) -> String {
+        match self.conditional {
+            true => format!("{:08}", self.log.len()),
+            false => String::new(),
+        }
+    }
+
+    fn has_changed(&self, id: &str, version: &str) -> bool {
+        let seen = version.parse().unwrap_or(usize::MAX);
+        let later = self.log.get(seen..).unwrap_or_default();
+        self.conditional && later.iter().any(|changed| changed == id)
+    }
 }
 
 struct Page {
     mark: u64,
     rows: Vec<(String, Option<Row>)>,
+    version: String,
     end: usize,
 }
 
@@ -163,6 +180,10 @@ impl World {
             ConflictPolicy::Right,
         ];
         let policy = *policies.choose(&mut rng).expect("policies");
+        let systems = Sides::new(|_| System {
+            conditional: rng.random_bool(0.5),
+            ..System::default()
+        });
         Self {
             seed,
             rng,
@@ -170,7 +191,7 @@ impl World {
             disk: Disk::default(),
             cursors: Sides::default(),
             last_link: 0,
-            systems: Sides::default(),
+            systems,
             memory: memory(),
             jobs: BTreeMap::new(),
             last_job: 0,
@@ -265,6 +286,7 @@ impl World {
         self.memory.pages[side] = Some(Page {
             mark: self.memory.clock,
             rows,
+            version: system.version(),
             end: system.log.len(),
         });
     }
@@ -302,7 +324,7 @@ impl World {
                 } else {
                     ChangeKind::Delete
                 },
-                version: "",
+                version: &page.version,
                 stamps: Stamps {
                     committed_us: row.as_ref().map(|row| row.committed_us),
                     seen_us: self.now_us,
@@ -436,7 +458,7 @@ impl World {
         };
         let found = found.map_or(Found::Gone, |(remote, row)| Found::Row {
             id: remote.as_str().into(),
-            version: "".into(),
+            version: system.version().into(),
             committed_us: Some(row.committed_us),
             values: self.values(side, row),
         });
@@ -446,7 +468,7 @@ impl World {
         });
     }
 
-    /// The vendor carries a write out. `None` when it refuses because the record is gone.
+    /// The vendor carries a write out. `None` when it refuses because the record is gone, or not as it was.
     fn execute(&mut self, write: &Write) -> Option<Written> {
         let side = write.target;
         let values: Vec<(usize, i64)> = write
@@ -466,6 +488,11 @@ impl World {
             .collect();
         let now_us = self.now_us;
         let system = &mut self.systems[side];
+        let known = write.id.as_ref().filter(|_| !write.version.is_empty());
+        if known.is_some_and(|id| system.has_changed(id, &write.version)) {
+            self.tell(|| format!("{known:?} has changed since {}", write.version));
+            return None;
+        }
         if write.sent.delete {
             let id = write.id.as_deref().expect("an id");
             system.rows.remove(id)?;
@@ -495,7 +522,7 @@ impl World {
             return Some(Written {
                 id,
                 created: false,
-                version: String::new(),
+                version: known.map(|_| system.version()).unwrap_or_default(),
             });
         }
         let mut row = Row {
@@ -507,6 +534,7 @@ impl World {
             row.fields[which] = value;
         }
         let id = system.insert(side, row);
+        let version = system.version();
         if let Some(key) = &write.key {
             let origin = self.origin(key);
             self.origin.insert(id.clone(), origin);
@@ -514,7 +542,7 @@ impl World {
         Some(Written {
             id,
             created: true,
-            version: String::new(),
+            version,
         })
     }
 
