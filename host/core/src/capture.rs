@@ -1,8 +1,8 @@
 //! From what a source reports to what waits in the queue.
 //!
 //! Finds the link that a record belongs to, drops the echoes of our own writes, and lays the record's state
-//! into its one queue entry, where later states replace earlier ones. Nothing is dropped while a write of the
-//! record is under way, since only its outcome tells what the states mean.
+//! into its one queue entry, where later states replace earlier ones. While a write of the record is under way
+//! nothing is dropped but the very state that it makes, since only its outcome tells what the others mean.
 
 use crate::lanes::Chosen;
 use crate::ledger::{Ledger, LedgerError};
@@ -44,7 +44,7 @@ pub struct Standing {
 pub enum Captured {
     /// Waits now, or waits on with a newer state.
     Queued(LinkId),
-    /// Our own write, or a state that both sides agree on.
+    /// Our own write, or a state that both sides agree on or that waits already.
     Echo,
     /// A change and its undoing met in the queue.
     Cancelled(LinkId),
@@ -227,8 +227,10 @@ fn known(
     }
     let side = observation.side;
     let lane = lanes.lane(link.ids[side.other()].is_none());
-    let echo =
-        observation.kind == ChangeKind::Upsert && is_echo(model, side, &link, &observation.values);
+    // Of half a link nothing is known already: what is there goes to the other side.
+    let echo = observation.kind == ChangeKind::Upsert
+        && link.ids[side.other()].is_some()
+        && is_echo(model, side, &link, &observation.values);
     if echo && !standing.in_flight {
         let dead = ledger.dead(id)?;
         return match ledger.entry(id)? {
@@ -253,10 +255,63 @@ fn known(
             }
         };
     }
-    if !standing.in_flight && repeats_dead(ledger, id, &observation)? {
+    let known = match standing.in_flight {
+        true => is_being_written(ledger, model, &observation, id, &link)?,
+        false => repeats_dead(ledger, id, &observation)?,
+    };
+    if known || repeats_waiting(ledger, id, &observation, lane)? {
         return Ok(Captured::Echo);
     }
     store(ledger, observation, lane, id, standing)
+}
+
+/// What a write under way makes of the record, seen before its answer. Whatever becomes of that write, there is
+/// nothing in this state to carry over.
+fn is_being_written(
+    ledger: &Ledger<'_>,
+    model: &Model,
+    observation: &Observation<'_>,
+    id: LinkId,
+    link: &Link,
+) -> Result<bool, LedgerError> {
+    let side = observation.side;
+    if observation.kind != ChangeKind::Upsert {
+        return Ok(false);
+    }
+    let Some(sent) = ledger.intent(id)?.filter(|sent| sent.target == side) else {
+        return Ok(false);
+    };
+    let newer = |entry: &Entry| entry.pending[side].is_some() || entry.unread[side];
+    if sent.delete || ledger.entry(id)?.as_ref().is_some_and(newer) {
+        return Ok(false);
+    }
+    let mut link = link.clone();
+    link.agree_on(&sent);
+    Ok(is_echo(model, side, &link, &observation.values))
+}
+
+/// The state that waits, reported once more, which sources do that can't tell exactly what is new.
+fn repeats_waiting(
+    ledger: &Ledger<'_>,
+    id: LinkId,
+    observation: &Observation<'_>,
+    lane: Lane,
+) -> Result<bool, LedgerError> {
+    let Some(entry) = ledger.entry(id)? else {
+        return Ok(false);
+    };
+    Ok(match &entry.pending[observation.side] {
+        Some(Pending::Row {
+            values,
+            suspect: false,
+            ..
+        }) => {
+            observation.kind == ChangeKind::Upsert
+                && *values == observation.values
+                && entry.lane <= lane
+        }
+        _ => false,
+    })
 }
 
 /// The record lies in the dead letters because it can't be kept.

@@ -129,6 +129,18 @@ pub struct Link {
     pub detached: bool,
 }
 
+impl Link {
+    /// What a write makes true on both sides.
+    pub fn agree_on(&mut self, sent: &Sent) {
+        for (field, print) in &sent.written {
+            self.shadow[sent.target].set(*field, *print);
+        }
+        for (field, print) in &sent.consumed {
+            self.shadow[sent.target.other()].set(*field, *print);
+        }
+    }
+}
+
 /// What the index knows of a remote id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdRef {

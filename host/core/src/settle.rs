@@ -114,7 +114,7 @@ pub fn delivered(
     }
     count_bounce(model, &mut link, delivery, now_us);
     adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
-    agree_on(&mut link, sent);
+    link.agree_on(sent);
     take_version(&mut link.shadow[target].version, outcome);
     let Some(mut entry) = ledger.entry(id)? else {
         ledger.put_link(id, &link);
@@ -223,15 +223,6 @@ fn keep(ledger: &mut Ledger<'_>, id: LinkId, entry: &Entry) -> Result<Left, Ledg
     }
     ledger.put_entry(id, entry);
     Ok(Left::Again)
-}
-
-fn agree_on(link: &mut Link, sent: &Sent) {
-    for (field, print) in &sent.written {
-        link.shadow[sent.target].set(*field, *print);
-    }
-    for (field, print) in &sent.consumed {
-        link.shadow[sent.target.other()].set(*field, *print);
-    }
 }
 
 /// The link's record on `side` is `remote` from now on.
@@ -572,7 +563,9 @@ pub fn observed(
             };
             adopt(ledger, &mut link, id, side, &remote, now_us)?;
             settle_sent(model, &mut link, &mut entry, side, &values);
-            entry.pending[side] = if crate::merge::is_echo(model, side, &link, &values) {
+            let agreed = link.ids[side.other()].is_some()
+                && crate::merge::is_echo(model, side, &link, &values);
+            entry.pending[side] = if agreed {
                 link.shadow[side].version = version;
                 None
             } else {
@@ -662,7 +655,7 @@ fn settle_sent(
         written,
     };
     if !done.written.is_empty() {
-        agree_on(link, &done);
+        link.agree_on(&done);
     }
 }
 

@@ -101,12 +101,7 @@ mod tests {
             for_refusal(&refusal(Advice::Retry), 0, 0),
             Verdict::Retry { counts: true, .. }
         ));
-        for advice in [
-            Advice::Retry,
-            Advice::Gone,
-            Advice::Adopt,
-            Advice::Changed,
-        ] {
+        for advice in [Advice::Retry, Advice::Gone, Advice::Adopt, Advice::Changed] {
             assert_eq!(
                 for_refusal(&refusal(advice), ATTEMPTS_MAX, 0),
                 Verdict::Park,
