@@ -86,7 +86,12 @@ pub fn capture(
             // An index entry without its link can't be: both change in one transaction.
             None => Ok(Captured::Passed),
         },
-        _ if observation.kind == ChangeKind::Delete => Ok(Captured::Passed),
+        _ if observation.kind == ChangeKind::Delete => {
+            // It may be one that a write under way has made, whose answer then must not make it live.
+            let at_ms = observation.stamps.seen_us / 1_000;
+            ledger.put_id(side, observation.id, IdRef::Gone { at_ms });
+            Ok(Captured::Passed)
+        }
         Some(IdRef::Gone { .. }) => {
             // A late page, or a record that was brought back: its state now decides.
             let id = link_new(ledger, numbers, side, observation.id);

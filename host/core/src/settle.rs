@@ -6,6 +6,7 @@ use crate::job::JobRow;
 use crate::ledger::{Ledger, LedgerError};
 use crate::merge::{Write, answers};
 use crate::model::Model;
+use crate::pace::Lane;
 use crate::record::{
     Bounce, DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Sent, Sides, Stamps,
     fits,
@@ -113,13 +114,20 @@ pub fn delivered(
         };
     }
     count_bounce(model, &mut link, delivery, now_us);
+    let gone = matches!(ledger.id(target, &outcome.id)?, Some(IdRef::Gone { .. }));
     adopt(ledger, &mut link, id, target, &outcome.id, now_us)?;
     link.agree_on(sent);
     take_version(&mut link.shadow[target].version, outcome);
-    let Some(mut entry) = ledger.entry(id)? else {
-        ledger.put_link(id, &link);
-        return Ok(Left::Nothing);
+    let mut entry = match ledger.entry(id)? {
+        Some(entry) => entry,
+        None if gone => Entry::new(Lane::Normal),
+        None => {
+            ledger.put_link(id, &link);
+            return Ok(Left::Nothing);
+        }
     };
+    // Somebody has deleted it before its answer came.
+    entry.unread[target] |= gone;
     entry.attempts = 0;
     if matches!(entry.pending[target], Some(Pending::Gone { .. })) && delivery.create {
         // Born again: the delete that the change won over is done with.
@@ -280,7 +288,7 @@ fn take_over(
     ledger.put_link(holder, &other);
     let mut entry = ledger
         .entry(holder)?
-        .unwrap_or_else(|| Entry::new(crate::pace::Lane::Normal));
+        .unwrap_or_else(|| Entry::new(Lane::Normal));
     entry.pending[side] = None;
     entry.unread[half] = true;
     entry.generation = entry.generation.wrapping_add(1);

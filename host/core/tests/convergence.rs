@@ -462,6 +462,7 @@ impl World {
             committed_us: Some(row.committed_us),
             values: self.values(side, row),
         });
+        self.tell(|| format!("read {id:?} on the {side}: {found:?}"));
         self.touch(id, side);
         self.settle(id, |ledger, model, now| {
             settle::observed(ledger, model, id, side, found, now)

@@ -3,7 +3,7 @@
 //! Does not check the order of conflicting changes: of two values given on two sides at once either may stand, but no
 //! third, and the same on both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::Result;
@@ -48,6 +48,7 @@ pub(super) async fn compare(database: &Path, org: &Org, history: &History) -> Re
     let rows = rows(database)?;
     let contacts = org.records("Contact").await?;
     let journal = Journal::read(org).await?;
+    let given = given_here(history);
     compared.people = rows.len() as u64;
     compared.contacts = contacts.len() as u64;
 
@@ -74,7 +75,7 @@ pub(super) async fn compare(database: &Path, org: &Org, history: &History) -> Re
         let here = left.get(tag).map_or(&[][..], Vec::as_slice);
         let there = right.get(tag).map_or(&[][..], Vec::as_slice);
         let deleted = history.deleted.contains(tag) || journal.deleted.contains(tag);
-        judge(&mut compared, tag, here, there, deleted, history, &journal);
+        judge(&mut compared, tag, here, there, deleted, &given, &journal);
     }
     Ok(compared)
 }
@@ -85,7 +86,7 @@ fn judge(
     here: &[&Row],
     there: &[(&String, Plain)],
     deleted: bool,
-    history: &History,
+    given_here: &GivenHere<'_>,
     journal: &Journal,
 ) {
     let made = journal.made.get(tag).copied().unwrap_or(0);
@@ -113,7 +114,7 @@ fn judge(
                         row.plain[index], contact[index]
                     ));
                 }
-                let given = given(history, journal, row.id, id, index);
+                let given = given(given_here, journal, row.id, id, index);
                 if !given.is_empty() && !given.contains(&row.plain[index]) {
                     compared.lost += 1;
                     compared.find(format!(
@@ -141,22 +142,28 @@ fn judge(
     }
 }
 
+/// The last value that was given at the database, by row and field.
+type GivenHere<'a> = HashMap<(i64, &'a str), Option<&'a str>>;
+
+fn given_here(history: &History) -> GivenHere<'_> {
+    let given = history.given.iter();
+    given
+        .map(|given| ((given.row, given.field), given.value.as_deref()))
+        .collect()
+}
+
 /// The last value that each side's people gave a field.
 fn given(
-    history: &History,
+    given_here: &GivenHere<'_>,
     journal: &Journal,
     row: i64,
     id: &str,
     index: usize,
 ) -> Vec<Option<String>> {
     let (left, right) = FIELDS[index];
-    let here = history
-        .given
-        .iter()
-        .rev()
-        .find(|given| given.row == row && given.field == left);
+    let here = given_here.get(&(row, left));
     let mut values: Vec<Option<String>> = here
-        .map(|given| plain(left, given.value.clone().map(Value::String)))
+        .map(|value| plain(left, value.map(|text| Value::from(text))))
         .into_iter()
         .collect();
     if let Some(value) = journal.given.get(&(id.to_owned(), right.to_owned())) {

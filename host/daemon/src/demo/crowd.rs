@@ -40,8 +40,42 @@ pub(super) const NO_FAULTS: &[(&str, f64)] = &[
 
 /// Longer than the mapping may answer, shorter than what the host refuses to queue.
 const POISON_BYTES: usize = 350_000;
-const DATABASE_PAUSE: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(25);
 const ORG_PAUSE: Duration = Duration::from_millis(250);
+/// Most rows that one call may change.
+const ORG_ROWS_MAX: f64 = 200.0;
+/// Of the other application's calls, those that change many rows.
+const ORG_BULK_SHARE: f64 = 0.6;
+
+/// How much is changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Busy {
+    /// Commits at the database, each of which changes one record.
+    database_per_s: f64,
+    /// Contacts that the other application changes in one call, four times a second.
+    org_rows: usize,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self {
+            database_per_s: 40.0,
+            org_rows: 5,
+        }
+    }
+}
+
+impl Busy {
+    /// So many changes on each side, within this time.
+    pub(super) fn with(changes: f64, time: Duration) -> Self {
+        let per_s = changes / time.as_secs_f64();
+        let rows = per_s * ORG_PAUSE.as_secs_f64() / ORG_BULK_SHARE;
+        Self {
+            database_per_s: per_s,
+            org_rows: rows.clamp(1.0, ORG_ROWS_MAX) as usize,
+        }
+    }
+}
 
 /// One field given a value at the database.
 #[derive(Clone, Debug)]
@@ -62,6 +96,7 @@ pub(super) struct History {
 pub(super) struct Crowd<'a> {
     rng: ChaCha8Rng,
     org_rng: ChaCha8Rng,
+    busy: Busy,
     connection: Connection,
     org: &'a Org,
     rows: Vec<i64>,
@@ -75,7 +110,12 @@ pub(super) struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    pub(super) async fn new(seed: u64, database: PathBuf, org: &'a Org) -> Result<Self> {
+    pub(super) async fn new(
+        seed: u64,
+        busy: Busy,
+        database: PathBuf,
+        org: &'a Org,
+    ) -> Result<Self> {
         let connection = people::open(&database)?;
         let mut statement = connection.prepare("SELECT id FROM people ORDER BY id")?;
         let rows = statement
@@ -85,6 +125,7 @@ impl<'a> Crowd<'a> {
         Ok(Self {
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0xdb),
             org_rng: ChaCha8Rng::seed_from_u64(seed ^ 0xc2),
+            busy,
             connection,
             org,
             changes: rows.len() as u64,
@@ -131,15 +172,18 @@ impl<'a> Crowd<'a> {
 
     pub(super) async fn act(&mut self, time: Duration) -> Result<()> {
         let timer = Timer::start();
-        let mut org_due = 0.0;
+        let (mut done, mut org_due) = (0.0, 0.0);
         while timer.seconds() < time.as_secs_f64() {
-            self.at_database()?;
+            while done <= timer.seconds() * self.busy.database_per_s {
+                self.at_database()?;
+                done += 1.0;
+            }
             if timer.seconds() >= org_due {
                 org_due = timer.seconds() + ORG_PAUSE.as_secs_f64();
                 // A lost answer is part of the play: the journal knows what was written.
                 self.at_org().await.ok();
             }
-            tokio::time::sleep(DATABASE_PAUSE).await;
+            tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
@@ -237,7 +281,7 @@ impl<'a> Crowd<'a> {
             2..4 => self.contest().await?,
             _ => {
                 let mut ids = BTreeSet::new();
-                for _ in 0..5 {
+                for _ in 0..self.busy.org_rows {
                     ids.extend(self.contacts.choose(&mut self.org_rng).cloned());
                 }
                 let updates: Vec<Value> = ids

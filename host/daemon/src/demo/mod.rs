@@ -8,6 +8,7 @@
 //! - [`stage`]: the folder, the config, and the processes
 //! - [`people`]: what the database holds, as messy as real data
 //! - [`crowd`]: who changes what meanwhile
+//! - [`day`]: how much of it, and for how long
 //! - [`org`]: another application in the same org
 //! - [`compare`]: what both sides hold in the end
 //! - [`report`]: what a person is told
@@ -16,6 +17,7 @@
 
 mod compare;
 mod crowd;
+mod day;
 mod load;
 mod org;
 mod people;
@@ -31,6 +33,7 @@ use clap::Args;
 use tidegate_store::EngineKind;
 
 use crowd::Crowd;
+use day::Course;
 use org::Org;
 use report::{Report, Timer};
 use stage::Stage;
@@ -44,9 +47,9 @@ pub struct DemoArguments {
     /// People in the database at the start
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub records: u32,
-    /// How long both sides are changed, in seconds
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub seconds: u32,
+    /// How long both sides are changed, in seconds [default: 12; from 50,000 records on 300, which play a whole day]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: Option<u32>,
     /// Write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -83,63 +86,94 @@ pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 /// Nothing may take longer to come to rest than this, plus what the records need.
 const REST_SECONDS: u64 = 90;
 const RECORDS_PER_SECOND_LEAST: u64 = 200;
+const LOOK: Duration = Duration::from_millis(250);
 
-/// Plays the whole scene.
+/// Plays the whole scene, and writes the report where it was asked for.
 ///
 /// # Errors
 ///
 /// When a part can't be started or does not come to rest; the folder is kept then. Sides that differ in the
 /// end are in the report, not an error.
 pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
-    let timer = Timer::start();
-    let patience =
-        Duration::from_secs(REST_SECONDS + u64::from(arguments.records) / RECORDS_PER_SECOND_LEAST);
-    let mut stage = Stage::set(&Scene {
+    let scene = Scene {
         program: std::env::current_exe().context("finding this program")?,
         plugins: arguments.plugins.clone(),
         keep: arguments.keep.clone(),
         engine: EngineKind::default(),
         records: arguments.records,
         seed: arguments.seed,
-    })?;
+    };
+    let report = play(&scene, arguments.seconds, tell).await?;
+    if let Some(path) = &arguments.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(report)
+}
+
+/// Plays a scene: a few busy seconds, or with many records a day that is compressed into `seconds`.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn play(scene: &Scene, seconds: Option<u32>, tell: Tell<'_>) -> Result<Report> {
+    let timer = Timer::start();
+    let course = Course::of(scene.records, seconds);
+    let patience =
+        Duration::from_secs(REST_SECONDS + u64::from(scene.records) / RECORDS_PER_SECOND_LEAST);
+    let mut stage = Stage::set(scene)?;
+    if let Some(minute) = course.minute {
+        stage.set_pace(minute);
+    }
     tell(&format!(
         "a database of {} people, in {}",
-        arguments.records,
+        scene.records,
         stage.folder().display()
     ));
-    people::create(&stage.database(), arguments.records, arguments.seed)?;
+    people::create(&stage.database(), scene.records, scene.seed)?;
     let org = Org::new(stage.start_simulator(&stage::USUAL).await?);
     tell(&format!("a simulated Salesforce org at {}", org.base()));
-    stage.start_host()?;
-    tell("first sync");
-    rest(&mut stage, &org, patience, arguments.records.into())
-        .await
-        .context("the first sync did not come to rest")?;
-    let first_seconds = timer.seconds();
-    tell(&format!(
-        "every record is on both sides after {first_seconds:.1} s"
-    ));
-
     let mut report = Report {
-        records: arguments.records.into(),
-        first_sync_seconds: first_seconds,
+        records: scene.records.into(),
         ..Report::default()
     };
-    let mut crowd = Crowd::new(arguments.seed, stage.database(), &org).await?;
+    let first_sync = Timer::start();
+    stage.start_host()?;
+    tell("first sync");
+    if course.minute.is_some() {
+        half_written(&mut stage, &org, scene.records.into(), patience).await?;
+        kill(&mut stage, &mut report, tell).await?;
+        stage.start_host()?;
+        tell("started again");
+    }
+    rest(&mut stage, &org, patience, scene.records.into())
+        .await
+        .context("the first sync did not come to rest")?;
+    report.first_sync_seconds = first_sync.seconds();
+    report.first_sync_calls = org.calls_total().await?;
+    tell(&format!(
+        "every record is on both sides after {:.1} s and {} API calls",
+        report.first_sync_seconds, report.first_sync_calls
+    ));
+
+    let mut crowd = Crowd::new(scene.seed, course.busy, stage.database(), &org).await?;
     org.set_faults(crowd::FAULTS).await?;
+    if let Some(minute) = course.minute {
+        tell(&format!(
+            "a day in {} s: a minute lasts {} ms",
+            course.time.as_secs(),
+            minute.as_millis()
+        ));
+    }
     tell("both sides are changed at once, another application writes too, and answers get lost");
-    let half = u64::from(arguments.seconds) * 500;
     crowd.poison()?;
     tell("one note is too large for the mapping's limits: its call is killed, the others go on");
-    crowd.act(Duration::from_millis(half)).await?;
-    report.add_status(&stage.status().await.unwrap_or_default());
-    report.add_memory(stage.host_memory_kb());
-    stage.kill_host()?;
-    tell("kill -9");
-    crowd.act(Duration::from_millis(half / 4)).await?;
+    crowd.act(course.time / 2).await?;
+    kill(&mut stage, &mut report, tell).await?;
+    crowd.act(course.time / 8).await?;
     stage.start_host()?;
     tell("started again");
-    crowd.act(Duration::from_millis(half - half / 4)).await?;
+    crowd.act(course.time * 3 / 8).await?;
     crowd.cure()?;
     tell("the large note is shortened; now everything comes to rest");
     org.set_faults(crowd::NO_FAULTS).await?;
@@ -159,10 +193,6 @@ pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
     report.add_calls(&org.stats().await?, crowd.calls(), crowd.changes());
     report.seconds = timer.seconds();
     stage.stop_host().await?;
-    if let Some(path) = &arguments.report {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
-    }
     if !report.is_clean() {
         stage.keep();
         tell(&format!(
@@ -171,6 +201,32 @@ pub async fn run(arguments: &DemoArguments, tell: Tell<'_>) -> Result<Report> {
         ));
     }
     Ok(report)
+}
+
+async fn kill(stage: &mut Stage, report: &mut Report, tell: Tell<'_>) -> Result<()> {
+    report.add_status(&stage.status().await.unwrap_or_default());
+    report.add_memory(stage.host_memory_kb());
+    stage.kill_host()?;
+    tell("kill -9");
+    Ok(())
+}
+
+/// Waits until half of the records are in the org.
+async fn half_written(
+    stage: &mut Stage,
+    org: &Org,
+    records: u64,
+    patience: Duration,
+) -> Result<()> {
+    let timer = Timer::start();
+    while org.live("Contact").await? < records / 2 {
+        stage.check_host()?;
+        if timer.seconds() > patience.as_secs_f64() {
+            bail!("half of the records were not written after {patience:?}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Waits until nothing waits and both sides have as many records.
@@ -184,7 +240,7 @@ async fn rest(stage: &mut Stage, org: &Org, patience: Duration, least: u64) -> R
             bail!("not at rest after {:.0} s: {last}", timer.seconds());
         }
         stage.check_host()?;
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(LOOK).await;
         let Some(status) = stage.status().await else {
             continue;
         };

@@ -56,6 +56,8 @@ pub struct Report {
     pub duplicates: u64,
     /// Calls that the host made to the org.
     pub api_calls: u64,
+    /// Those of the first sync.
+    pub first_sync_calls: u64,
     /// One call per changed record, as an integration made by hand would need.
     pub naive_calls: u64,
     /// Requests that the org refused for its limits.
@@ -72,6 +74,16 @@ pub struct Report {
 impl Report {
     pub fn is_clean(&self) -> bool {
         self.converged && self.throttled == 0
+    }
+
+    /// Calls of the host after the first sync.
+    pub fn later_calls(&self) -> u64 {
+        self.api_calls.saturating_sub(self.first_sync_calls)
+    }
+
+    /// Records changed after the first sync.
+    pub fn later_changes(&self) -> u64 {
+        self.naive_calls.saturating_sub(self.records)
     }
 
     /// Adds one host's figures before it ends; a latency counts as the worse of the two hosts'.
@@ -117,6 +129,11 @@ fn worse(known: &mut LatencyMs, latency: Latency) {
     known.max = known.max.max(latency.max_ms.unwrap_or(0));
 }
 
+/// Percent of the calls that were not made.
+fn saved(calls: u64, instead_of: u64) -> f64 {
+    100.0 - 100.0 * calls as f64 / instead_of.max(1) as f64
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_clean() {
@@ -138,12 +155,27 @@ impl fmt::Display for Report {
         writeln!(f, "  {:>9}  doubled", self.duplicates)?;
         writeln!(f, "  {:>9}  requests refused for a limit", self.throttled)?;
         writeln!(f, "  {:>9}  conflicts decided", self.conflicts)?;
-        let saved = 100.0 - 100.0 * self.api_calls as f64 / self.naive_calls.max(1) as f64;
+        let in_all = saved(self.api_calls, self.naive_calls);
         writeln!(
             f,
-            "  {:>9}  API calls, where one call a change would have been {} ({saved:.0} % saved)",
+            "  {:>9}  API calls, where one call a change would have been {} ({in_all:.1} % saved)",
             self.api_calls, self.naive_calls
         )?;
+        let parts = [
+            (
+                "of them for the first sync",
+                self.first_sync_calls,
+                self.records,
+            ),
+            ("of them after it", self.later_calls(), self.later_changes()),
+        ];
+        for (part, calls, changes) in parts {
+            let saved = saved(calls, changes);
+            writeln!(
+                f,
+                "  {calls:>9}  {part}, instead of {changes} ({saved:.1} % saved)"
+            )?;
+        }
         let ways = [
             ("to the CRM", self.latency_ms.to_crm),
             ("to the database", self.latency_ms.to_database),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::crowd::{self, Crowd};
+use super::crowd::{self, Busy, Crowd};
 use super::org::Org;
 use super::report::{Report, Timer};
 use super::stage::{self, Stage};
@@ -53,7 +53,7 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<Soaked>
     people::create(&stage.database(), scene.records, scene.seed)?;
     let org = Org::new(stage.start_simulator(&stage::USUAL).await?);
     org.set_faults(crowd::FAULTS).await?;
-    let mut crowd = Crowd::new(scene.seed, stage.database(), &org).await?;
+    let mut crowd = Crowd::new(scene.seed, Busy::default(), stage.database(), &org).await?;
     let mut report = Report {
         records: scene.records.into(),
         ..Report::default()

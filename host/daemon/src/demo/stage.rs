@@ -50,6 +50,8 @@ pub(super) struct Stage {
     base: String,
     engine: EngineKind,
     seed: u64,
+    /// How often the org is asked, and how long changes to it wait for company; as usual when absent.
+    pace: Option<Duration>,
 }
 
 const CONFIG: &str = include_str!("tidegate.toml");
@@ -93,6 +95,7 @@ impl Stage {
             base: String::new(),
             engine: scene.engine,
             seed: scene.seed,
+            pace: None,
         })
     }
 
@@ -108,6 +111,11 @@ impl Stage {
         if let Folder::Passing(folder) = &mut self.folder {
             folder.disable_cleanup(true);
         }
+    }
+
+    /// Before the simulator is started, which has the config written.
+    pub(super) fn set_pace(&mut self, pace: Duration) {
+        self.pace = Some(pace);
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -172,9 +180,16 @@ impl Stage {
             .replace("{plugins}", &self.plugins.display().to_string())
             .replace("{engine}", engine)
             .replace("{org}", &self.base)
-            .replace("{daily-limit}", &kind.daily_limit.to_string());
+            .replace("{daily-limit}", &kind.daily_limit.to_string())
+            .replace("{interval}", &self.paced("interval"))
+            .replace("{linger}", &self.paced("linger"));
         std::fs::write(self.config(), config)?;
         Ok(self.base.clone())
+    }
+
+    fn paced(&self, key: &str) -> String {
+        let line = |pace: Duration| format!("{key} = \"{}ms\"\n", pace.as_millis());
+        self.pace.map(line).unwrap_or_default()
     }
 
     pub(super) fn start_host(&mut self) -> Result<()> {
