@@ -19,7 +19,7 @@ pub mod key;
 pub mod tiers;
 
 pub use change::{Change, Label};
-pub use judge::{Judgement, Keeping, is_cacheable, judge, keeping};
+pub use judge::{Judgement, Keeping, is_cacheable, is_conditional, judge, keeping};
 pub use kept::Kept;
 pub use key::{Holder, Key};
 pub use tiers::{Bounds, Figures, Found, Tiers};

@@ -158,7 +158,8 @@ fn an_answer_that_still_holds_is_as_good_as_new() {
         ("content-type", "text/html"),
         ("set-cookie", "a=b"),
     ]);
-    let renewed = old.renewed(&said, at(5 * MINUTE_MS));
+    let renewed = old.renewed(&said);
+    let renewed = Kept::new(label("/a", &[]), renewed, at(5 * MINUTE_MS));
     assert_eq!(renewed.age_ms(at(5 * MINUTE_MS)), 0);
     assert_eq!(renewed.response.body, old.response.body);
     assert_eq!(renewed.header("date"), Some("now"));

@@ -55,9 +55,8 @@ impl Kept {
         }
     }
 
-    /// The same answer, of which the vendor said at `asked` that it still holds. What the vendor told anew counts.
-    #[must_use]
-    pub fn renewed(&self, told: &[Header], asked: Now) -> Self {
+    /// The answer when the vendor says that it still holds. What is told anew counts.
+    pub fn renewed(&self, told: &[Header]) -> HttpResponse {
         let mut response = self.response.clone();
         let told = told
             .iter()
@@ -66,7 +65,7 @@ impl Kept {
         let is_told = |old: &Header| told.iter().any(|header| header.name == old.name);
         response.headers.retain(|old| !is_told(old));
         response.headers.extend(told);
-        Self::new(self.label.clone(), response, asked)
+        response
     }
 
     /// Takes the larger of what two clocks say: one stands still while a machine sleeps, the other may be set back.

@@ -81,6 +81,11 @@ impl Tiers {
         self.memory.bytes_max > 0
     }
 
+    /// Whether anything outlives the process.
+    pub fn has_store(&self) -> bool {
+        self.store.bytes_max > 0
+    }
+
     pub fn is_empty(&self) -> bool {
         self.memory.answers.is_empty() && self.store.answers.is_empty()
     }

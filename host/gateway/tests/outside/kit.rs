@@ -11,7 +11,7 @@ use tidegate_core::plugin::{
     Answer, Fault, HttpMethod, HttpRequest, HttpResponse, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    Allowances, AuthSpec, Call, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Allowances, Answers, AuthSpec, Call, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
     Journal, JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -236,6 +236,7 @@ impl Bench {
             clock: Arc::new(clock.clone()),
             journal: journal.clone(),
             allowances,
+            answers: Answers::default(),
             seed: 1,
         };
         let gateway = Gateway::new(spec, host).expect("a gateway");
