@@ -109,7 +109,13 @@ fn answers_serve_by_their_age_and_older_ones_only_while_degraded() {
         ),
         (plain, 10 * MINUTE_MS + 1, MINUTE_MS, Level::Critical, ask()),
         (plain, 0, 0, Level::Critical, ask()),
-        (tagged, MINUTE_MS, MINUTE_MS, Level::Plenty, fresh(MINUTE_MS)),
+        (
+            tagged,
+            MINUTE_MS,
+            MINUTE_MS,
+            Level::Plenty,
+            fresh(MINUTE_MS),
+        ),
         (tagged, MINUTE_MS + 1, MINUTE_MS, Level::Plenty, check()),
         (tagged, 0, 0, Level::Plenty, ask()),
         (missing, 30_000, MINUTE_MS, Level::Plenty, fresh(30_000)),
@@ -262,7 +268,11 @@ fn nothing_that_belongs_to_one_conversation_is_kept() {
 fn a_change_reaches_memory_and_store() {
     let mut tiers = Tiers::new(Bounds::default());
     let speaks_of = |path: &str, tags: &[&str]| {
-        Arc::new(Kept::new(label(path, tags), response(200, &[], b"{}"), at(0)))
+        Arc::new(Kept::new(
+            label(path, tags),
+            response(200, &[], b"{}"),
+            at(0),
+        ))
     };
     let (one, two) = (speaks_of("/1", &["Contact"]), speaks_of("/2", &["Account"]));
     let serial = tiers.keep(key(1), &one, Some(100)).expect("room");
@@ -354,6 +364,9 @@ fn what_was_used_longest_ago_goes_first() {
     let large = response(200, &[], &[0; 2_000]);
     let large = Arc::new(Kept::new(label("/a", &[]), large, at(0)));
     tiers.keep(key(6), &large, None);
-    assert!(matches!(tiers.find(&key(6)), Found::Nowhere), "it would clear the tier");
+    assert!(
+        matches!(tiers.find(&key(6)), Found::Nowhere),
+        "it would clear the tier"
+    );
     assert!(matches!(tiers.find(&key(0)), Found::Here(_)));
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tidegate_core::alert::{Alert, Subject};
 use tidegate_gateway::{
-    AccountSpec, Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec,
-    Gateway, Journal, Limits, SystemClock,
+    AccountSpec, Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointError,
+    EndpointSpec, Gateway, Journal, Limits, SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};

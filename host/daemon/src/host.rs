@@ -27,8 +27,8 @@ use crate::progress;
 use crate::quota::PoolQuota;
 use crate::status::Command;
 use crate::status::{
-    AccountStatus, CacheStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus, ReadsStatus,
-    Status, StatusSource, StoreStatus, Told,
+    AccountStatus, CacheStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus,
+    ReadsStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
 use crate::{ailing, levels, metrics, quota, usage, waits};

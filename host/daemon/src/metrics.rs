@@ -175,7 +175,12 @@ fn of_cache(all: &mut Exposition, cache: CacheStatus) {
     ];
     let labels = |tier: &str| vec![("tier", tier.to_owned())];
     let answers = tiers.map(|(tier, answers, _)| (labels(tier), answers as f64));
-    all.family("cache_answers", Kind::Gauge, "Answers that are kept.", answers);
+    all.family(
+        "cache_answers",
+        Kind::Gauge,
+        "Answers that are kept.",
+        answers,
+    );
     let bytes = tiers.map(|(tier, _, bytes)| (labels(tier), bytes as f64));
     all.family("cache_bytes", Kind::Gauge, "What they take.", bytes);
 }

@@ -15,8 +15,8 @@ use tidegate::host::Reached;
 use tidegate::levels::Levels;
 use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_gateway::{
-    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
+    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
 };
 use tidegate_store::{Options, Store};
 

@@ -11,8 +11,8 @@ use tidegate::usage::{self, Keeper};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::pace::{Spender, Spent, Usage};
 use tidegate_gateway::{
-    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Lane, Limits, ManualClock, Origin, PoolCounts,
+    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Lane, Limits, ManualClock, Origin, PoolCounts,
 };
 use tidegate_store::{Options, Store};
 

@@ -263,8 +263,8 @@ impl Answers {
         let has_store = self.state().tiers.has_store();
         let shelf = self.inner.shelf.as_ref().filter(|_| has_store)?;
         // A record is a little shorter than what it weighs in memory, which is known without making it.
-        let record = (kept.response.body.len() as u64 <= shelf.record_bytes_max())
-            .then(|| kept.record())?;
+        let record =
+            (kept.response.body.len() as u64 <= shelf.record_bytes_max()).then(|| kept.record())?;
         (record.len() as u64 <= shelf.record_bytes_max()).then_some(record)
     }
 }

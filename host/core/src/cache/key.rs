@@ -158,8 +158,16 @@ mod tests {
             (ada, "https://y", get("/a")),
             (ada, "https://x", get("/a/")),
             (ada, "https://x", get("/a?b=c")),
-            (ada, "https://x", with(|http| http.query = query(&[("b", "c")]))),
-            (ada, "https://x", with(|http| http.query = query(&[("bc", "")]))),
+            (
+                ada,
+                "https://x",
+                with(|http| http.query = query(&[("b", "c")])),
+            ),
+            (
+                ada,
+                "https://x",
+                with(|http| http.query = query(&[("bc", "")])),
+            ),
             (
                 ada,
                 "https://x",
@@ -170,9 +178,17 @@ mod tests {
                 "https://x",
                 with(|http| http.query = query(&[("d", "e"), ("b", "c")])),
             ),
-            (ada, "https://x", with(|http| http.headers = vec![header("b", "c")])),
+            (
+                ada,
+                "https://x",
+                with(|http| http.headers = vec![header("b", "c")]),
+            ),
             (ada, "https://x", with(|http| http.body = b"bc".to_vec())),
-            (ada, "https://x", with(|http| http.method = HttpMethod::Post)),
+            (
+                ada,
+                "https://x",
+                with(|http| http.method = HttpMethod::Post),
+            ),
         ];
         let keys: std::collections::BTreeSet<Key> = reads
             .iter()

@@ -9,7 +9,8 @@ use crate::alerts::AlertsStatus;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
 use crate::status::{
-    CacheStatus, Command, DeadLetter, Done, EndpointStatus, Latency, PluginStatus, Status, SyncStatus,
+    CacheStatus, Command, DeadLetter, Done, EndpointStatus, Latency, PluginStatus, Status,
+    SyncStatus,
 };
 
 #[derive(Clone, Debug, clap::Args)]

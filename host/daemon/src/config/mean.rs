@@ -16,8 +16,8 @@ use super::origin::{allow, listen, parse_origin};
 use super::places::join;
 use super::problem::{Code, Findings, suggest};
 use super::written::{
-    Written, WrittenAuth, WrittenBrake, WrittenCache, WrittenEndpoint, WrittenHost, WrittenMapping, WrittenSide,
-    WrittenSync,
+    Written, WrittenAuth, WrittenBrake, WrittenCache, WrittenEndpoint, WrittenHost, WrittenMapping,
+    WrittenSide, WrittenSync,
 };
 
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
