@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_gateway::{Answers, Bounds, Clock, Key, Shelf};
-use tidegate_store::{BATCH_BYTES_MAX, Batch, KeyRange, Store};
+use tidegate_store::{ApplyError, BATCH_BYTES_MAX, Batch, KeyRange, Store};
 
 /// First byte of the keys, apart from those of the records.
 const ROOM: u8 = b'k';
@@ -73,15 +73,43 @@ impl Shelf for Room {
     fn remove(&self, keys: Vec<Key>) -> BoxFuture<'_, bool> {
         async move {
             for keys in keys.chunks(REMOVED_AT_ONCE) {
-                let gone = keys.iter().copied();
-                let batch = gone.fold(Batch::new(), |batch, key| batch.delete(place(key)));
-                if let Err(error) = self.0.apply(batch).await {
-                    tracing::debug!(%error, "kept answers can't be removed");
-                    return false;
+                match self.delete(keys).await {
+                    Deleted::Done => continue,
+                    Deleted::Failed => return false,
+                    Deleted::Damaged => {}
+                }
+                for key in keys {
+                    // Whatever is damaged is no answer either.
+                    if self.delete(&[*key]).await == Deleted::Failed {
+                        return false;
+                    }
                 }
             }
             true
         }
         .boxed()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deleted {
+    Done,
+    /// None of them was deleted, since one can't be read.
+    Damaged,
+    Failed,
+}
+
+impl Room {
+    async fn delete(&self, keys: &[Key]) -> Deleted {
+        let gone = keys.iter().copied();
+        let batch = gone.fold(Batch::new(), |batch, key| batch.delete(place(key)));
+        match self.0.apply(batch).await {
+            Ok(_) => Deleted::Done,
+            Err(ApplyError::Damaged(_)) => Deleted::Damaged,
+            Err(error) => {
+                tracing::debug!(%error, "kept answers can't be removed");
+                Deleted::Failed
+            }
+        }
     }
 }

@@ -55,6 +55,8 @@ struct Flight {
     joined: Key,
     label: Arc<Label>,
     lane: Lane,
+    /// The vendor answers whole, whatever is kept.
+    whole: bool,
     /// When it left, by `mono_ms`.
     since_ms: u64,
     /// Something has changed since.
@@ -67,6 +69,8 @@ pub(crate) struct Passenger {
     pub(crate) joined: Key,
     pub(crate) label: Arc<Label>,
     pub(crate) lane: Lane,
+    /// It doubts what is kept.
+    pub(crate) whole: bool,
     pub(crate) now_ms: u64,
 }
 
@@ -182,7 +186,8 @@ impl Answers {
     pub(crate) fn board(&self, passenger: Passenger) -> Boarding {
         let mut state = self.state();
         let serves = |flight: &&Flight| {
-            flight.joined == passenger.joined && !flight.spoiled && flight.lane <= passenger.lane
+            let fits = flight.lane <= passenger.lane && (flight.whole || !passenger.whole);
+            flight.joined == passenger.joined && !flight.spoiled && fits
         };
         if let Some(flight) = state.flights.values().find(serves) {
             return Boarding::Follows(flight.landing.clone(), flight.since_ms);
@@ -194,6 +199,7 @@ impl Answers {
             joined: passenger.joined,
             label: passenger.label,
             lane: passenger.lane,
+            whole: passenger.whole,
             since_ms: passenger.now_ms,
             spoiled: false,
             landing,

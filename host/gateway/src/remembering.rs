@@ -116,6 +116,10 @@ impl Gateway {
             .iter()
             .map(|member| remembering.key(&member.credentials.spec()))
             .collect();
+        if keys.is_empty() {
+            // Nobody may read; the way of every request says why.
+            return self.asked(call, Access::Read, request, http).await;
+        }
         loop {
             if let Some(response) = self.recalled(&keys, freshness.age_ms_max).await {
                 return Ok(response);
@@ -124,10 +128,15 @@ impl Gateway {
                 joined: Key::joined(&keys, &request.costs),
                 label: remembering.label.clone(),
                 lane: call.lane,
+                whole: remembering.whole,
                 now_ms: self.clock().now().mono_ms,
             };
             match self.answers().board(passenger) {
                 Boarding::Leads(departure) => {
+                    // Another one may have landed since the first look.
+                    if let Some(response) = self.recalled(&keys, freshness.age_ms_max).await {
+                        return Ok(response);
+                    }
                     return self.lead(call, request, &remembering, departure).await;
                 }
                 Boarding::Follows(landing, since_ms) => {
