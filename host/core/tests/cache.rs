@@ -14,6 +14,9 @@ use tidegate_core::time::Now;
 
 const MINUTE_MS: u64 = 60_000;
 
+/// Headers by name and value.
+type Pairs = &'static [(&'static str, &'static str)];
+
 fn at(ms: u64) -> Now {
     Now {
         mono_ms: 1_000 + ms,
@@ -135,7 +138,7 @@ fn answers_serve_by_their_age_and_older_ones_only_while_degraded() {
 fn validators_are_sent_where_the_vendor_can_not_be_wrong_about_them() {
     const DATE: &str = "Sat, 28 Nov 2026 10:00:01 GMT";
     const BEFORE: &str = "Sat, 28 Nov 2026 10:00:00 GMT";
-    let cases: &[(&[(&str, &str)], &[(&str, &str)])] = &[
+    let cases: &[(Pairs, Pairs)] = &[
         (&[], &[]),
         (&[("etag", "W/\"7\"")], &[("if-none-match", "W/\"7\"")]),
         (
@@ -207,7 +210,7 @@ fn a_connector_that_sets_its_own_conditions_gets_its_own_answers() {
         body: Vec::new(),
         origin: None,
     };
-    let cases: &[(HttpMethod, &[(&str, &str)], bool)] = &[
+    let cases: &[(HttpMethod, Pairs, bool)] = &[
         (HttpMethod::Get, &[("accept", "x")], true),
         (HttpMethod::Post, &[], true),
         (HttpMethod::Patch, &[], false),

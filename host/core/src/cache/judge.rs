@@ -71,7 +71,7 @@ pub enum Keeping {
 pub fn is_cacheable(http: &HttpRequest) -> bool {
     let own = |header: &Header| {
         let is = |name: &&str| header.name.eq_ignore_ascii_case(name);
-        OWN_CONDITIONS.iter().any(|name| is(&name))
+        OWN_CONDITIONS.iter().any(is)
     };
     let reads = matches!(http.method, HttpMethod::Get | HttpMethod::Post);
     reads && !http.headers.iter().any(own)
