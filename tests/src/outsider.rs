@@ -41,6 +41,16 @@ impl Outsider {
         })
     }
 
+    /// What an administrator does, as `sdk/simulator` describes it.
+    pub async fn administer(&self, path: &str, body: &Value) -> Result<()> {
+        let url = format!("{}/_sim/{path}", self.base);
+        let request = self.http.put(url).body(body.to_string());
+        let answer = request.header("content-type", "application/json");
+        let status = answer.send().await?.status();
+        ensure!(status.is_success(), "{path}: {status}");
+        Ok(())
+    }
+
     /// One call below the API's version; its answer, null when that is empty.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let method = Method::from_bytes(method.as_bytes())?;

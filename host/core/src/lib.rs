@@ -10,6 +10,7 @@
 //! - [`manifest`]: what a plugin says of itself and of its vendor, as data
 //! - [`time`]: the time, as an argument
 //! - [`pace`]: when a request may leave
+//! - [`cache`]: which answers are kept, and when one of them serves
 //! - [`sync`]: a sync as meant, with its policies
 //! - [`value`]: single values, and the fingerprints by which two are called equal
 //! - [`record`]: what is kept of each record
@@ -33,6 +34,7 @@
 pub mod alert;
 pub mod batch;
 pub mod brake;
+pub mod cache;
 pub mod capture;
 pub mod discreet;
 pub mod hold;

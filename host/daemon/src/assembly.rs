@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tidegate_core::alert::{Alert, Subject};
 use tidegate_gateway::{
-    AccountSpec, Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointError, EndpointSpec,
-    Gateway, Journal, Limits, SystemClock,
+    AccountSpec, Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointError,
+    EndpointSpec, Gateway, Journal, Limits, SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
@@ -25,6 +25,7 @@ use crate::config::meant::{Auth, Config, Credentials, Endpoint, Granted};
 use crate::config::problem::{Findings, Problem};
 use crate::config::{self, Loaded};
 use crate::host::{Courier, Host, Reached};
+use crate::shelf;
 use crate::sync::{self, Assembly, Intents, SyncParts, Syncs};
 use crate::usage;
 
@@ -99,6 +100,7 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub journal: Arc<dyn Journal>,
     pub allowances: Allowances,
+    pub answers: Answers,
     pub seed: u64,
 }
 
@@ -135,6 +137,7 @@ pub fn gateway(
         clock: shared.clock.clone(),
         journal: shared.journal.clone(),
         allowances: shared.allowances.clone(),
+        answers: shared.answers.clone(),
         seed: shared.seed,
     };
     Gateway::new(spec, dependencies)
@@ -234,10 +237,17 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     let intents = Intents::new(store.clone());
     let seed = rand::random();
     let (alerts, courier) = couriers(&config, &clock, seed)?;
+    let answers = blocking({
+        let (store, clock, bounds) = (store.clone(), clock.clone(), config.cache);
+        move || shelf::answers(&store, bounds, &*clock)
+    })
+    .await;
+    answers.tidy().await;
     let shared = Shared {
         clock: clock.clone(),
         journal: intents.clone(),
         allowances: Allowances::default(),
+        answers: answers.clone(),
         seed,
     };
     let mut endpoints = BTreeMap::new();
@@ -295,6 +305,7 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
             store,
             plugins,
             gateways: reached,
+            answers,
             source: Arc::new(handle),
             stop,
             alerts,

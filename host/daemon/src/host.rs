@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tidegate_gateway::{Clock, Gateway, Purpose, Secret};
+use tidegate_gateway::{Answers, Clock, Gateway, Purpose, Secret};
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,8 @@ use crate::progress;
 use crate::quota::PoolQuota;
 use crate::status::Command;
 use crate::status::{
-    AccountStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus, Status, StatusSource,
-    StoreStatus, Told,
+    AccountStatus, CacheStatus, CommandError, EndpointStatus, PluginStatus, PoolStatus,
+    ReadsStatus, Status, StatusSource, StoreStatus, Told,
 };
 use crate::tasks::{Task, Tasks};
 use crate::{ailing, levels, metrics, quota, usage, waits};
@@ -41,6 +41,8 @@ pub struct Host {
     pub store: Store,
     pub plugins: Plugins,
     pub gateways: BTreeMap<Arc<str>, Reached>,
+    /// What is kept of the vendors' answers.
+    pub answers: Answers,
     /// What the engine knows of the syncs.
     pub source: Arc<dyn StatusSource>,
     pub stop: CancellationToken,
@@ -201,6 +203,7 @@ impl Host {
             alerts: self.alerts.status(),
             plugins: self.plugins(),
             store,
+            cache: self.cache(),
             rss_bytes: rss_bytes(),
         }
     }
@@ -215,6 +218,16 @@ impl Host {
         metrics::text(&self.status().await, &self.quota())
     }
 
+    fn cache(&self) -> CacheStatus {
+        let figures = self.answers.figures();
+        CacheStatus {
+            memory_answers: figures.memory_answers,
+            memory_bytes: figures.memory_bytes,
+            store_answers: figures.store_answers,
+            store_bytes: figures.store_bytes,
+        }
+    }
+
     fn endpoints(&self) -> Vec<EndpointStatus> {
         self.gateways
             .iter()
@@ -227,6 +240,13 @@ impl Host {
                     statements: counters.statements,
                     throttled: counters.throttled,
                     held_back: counters.held_back,
+                    reads: ReadsStatus {
+                        recalled: counters.recalled,
+                        recalled_stale: counters.recalled_stale,
+                        asked: counters.asked,
+                        renewed: counters.renewed,
+                        joined: counters.joined,
+                    },
                     accounts: accounts(&reached.gateway),
                     pools: self.pools(&reached.gateway),
                 }

@@ -40,6 +40,7 @@ pub mod logs;
 pub mod metrics;
 pub mod progress;
 pub mod quota;
+pub mod shelf;
 pub mod status;
 pub mod sync;
 pub mod tasks;

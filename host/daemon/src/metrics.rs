@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::host::Host;
 use crate::quota::PoolQuota;
-use crate::status::{EndpointStatus, Latency, Status, SyncState, SyncStatus};
+use crate::status::{CacheStatus, EndpointStatus, Latency, Status, SyncState, SyncStatus};
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const LEVELS: [&str; 4] = ["plenty", "notify", "stretch", "critical"];
@@ -124,6 +124,7 @@ pub fn text(status: &Status, pools: &[PoolQuota]) -> String {
         "Records in the store.",
         status.store.records as f64,
     );
+    of_cache(&mut all, status.cache);
     of_pools(&mut all, pools);
     of_endpoints(&mut all, &status.endpoints);
     of_syncs(&mut all, &status.syncs);
@@ -165,6 +166,23 @@ pub fn text(status: &Status, pools: &[PoolQuota]) -> String {
 
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
+}
+
+fn of_cache(all: &mut Exposition, cache: CacheStatus) {
+    let tiers = [
+        ("memory", cache.memory_answers, cache.memory_bytes),
+        ("store", cache.store_answers, cache.store_bytes),
+    ];
+    let labels = |tier: &str| vec![("tier", tier.to_owned())];
+    let answers = tiers.map(|(tier, answers, _)| (labels(tier), answers as f64));
+    all.family(
+        "cache_answers",
+        Kind::Gauge,
+        "Answers that are kept.",
+        answers,
+    );
+    let bytes = tiers.map(|(tier, _, bytes)| (labels(tier), bytes as f64));
+    all.family("cache_bytes", Kind::Gauge, "What they take.", bytes);
 }
 
 fn of_pools(all: &mut Exposition, pools: &[PoolQuota]) {
@@ -250,6 +268,29 @@ fn of_endpoints(all: &mut Exposition, endpoints: &[EndpointStatus]) {
         });
         all.family(name, Kind::Counter, help, each);
     }
+    let reads = endpoints.iter().flat_map(|endpoint| {
+        let reads = endpoint.reads;
+        let from = [
+            ("cache", reads.recalled),
+            ("cache-stale", reads.recalled_stale),
+            ("vendor", reads.asked),
+            ("cache-renewed", reads.renewed),
+            ("joined", reads.joined),
+        ];
+        from.map(|(from, count)| {
+            let labels = vec![
+                ("endpoint", endpoint.name.clone()),
+                ("from", from.to_owned()),
+            ];
+            (labels, count as f64)
+        })
+    });
+    all.family(
+        "cacheable_reads_total",
+        Kind::Counter,
+        "Reads that may be answered by an earlier answer, by where theirs came from.",
+        reads,
+    );
     let accounts = endpoints.iter().flat_map(|endpoint| {
         endpoint.accounts.iter().map(|account| {
             let labels = vec![

@@ -25,6 +25,7 @@ pub struct Status {
     pub alerts: AlertsStatus,
     pub plugins: Vec<PluginStatus>,
     pub store: StoreStatus,
+    pub cache: CacheStatus,
     /// Resident memory of the process; 0 where the system does not tell.
     pub rss_bytes: u64,
 }
@@ -164,9 +165,37 @@ pub struct EndpointStatus {
     pub throttled: u64,
     /// Requests that came back unsent, because no permit was to be had in time.
     pub held_back: u64,
+    pub reads: ReadsStatus,
     /// Its credentials, where it has several.
     pub accounts: Vec<AccountStatus>,
     pub pools: Vec<PoolStatus>,
+}
+
+/// Reads that said how old an answer may be, by where theirs came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReadsStatus {
+    /// From the cache.
+    pub recalled: u64,
+    /// From the cache, and older than asked, because an allowance runs out.
+    pub recalled_stale: u64,
+    /// From the vendor.
+    pub asked: u64,
+    /// From the cache, after the vendor said that it still holds.
+    pub renewed: u64,
+    /// From the same read, which was on its way.
+    pub joined: u64,
+}
+
+/// What is kept of the vendors' answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CacheStatus {
+    pub memory_answers: u64,
+    pub memory_bytes: u64,
+    /// Over a restart; most of them are in memory too.
+    pub store_answers: u64,
+    pub store_bytes: u64,
 }
 
 /// One of several credentials of an endpoint.

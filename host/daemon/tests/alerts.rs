@@ -15,8 +15,8 @@ use tidegate::host::Reached;
 use tidegate::levels::Levels;
 use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_gateway::{
-    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
+    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
 };
 use tidegate_store::{Options, Store};
 
@@ -191,6 +191,7 @@ fn reached(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
         clock: Arc::new(clock.clone()),
         journal: Arc::new(NoWrites),
         allowances: Allowances::default(),
+        answers: Answers::default(),
         seed: 1,
     };
     let reached = Reached {

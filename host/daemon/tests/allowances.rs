@@ -9,8 +9,8 @@ use tidegate::allowances::{self, Keeper};
 use tidegate::host::Reached;
 use tidegate_core::ledger::encode;
 use tidegate_gateway::{
-    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Lane, Limits, ManualClock, Origin, PoolCounts, Readiness,
+    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Lane, Limits, ManualClock, Origin, PoolCounts, Readiness,
 };
 use tidegate_store::{Batch, Options, Store};
 
@@ -59,6 +59,7 @@ fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
         clock: Arc::new(clock.clone()),
         journal: Arc::new(NoWrites),
         allowances: Allowances::default(),
+        answers: Answers::default(),
         seed: 1,
     };
     let reached = Reached {

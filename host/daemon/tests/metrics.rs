@@ -6,7 +6,8 @@ use tidegate::alerts::AlertsStatus;
 use tidegate::metrics::text;
 use tidegate::quota::PoolQuota;
 use tidegate::status::{
-    AccountStatus, EndpointStatus, HeldUp, Latency, Status, SyncState, SyncStatus, Told,
+    AccountStatus, EndpointStatus, HeldUp, Latency, ReadsStatus, Status, SyncState, SyncStatus,
+    Told,
 };
 use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_core::pace::Lane;
@@ -41,6 +42,13 @@ fn status() -> Status {
         endpoints: vec![EndpointStatus {
             name: "crm".to_owned(),
             requests: 7,
+            reads: ReadsStatus {
+                recalled: 5,
+                recalled_stale: 1,
+                asked: 3,
+                renewed: 2,
+                joined: 4,
+            },
             accounts: vec![AccountStatus {
                 name: "second".to_owned(),
                 revoked: "invalid_grant".to_owned(),
@@ -95,6 +103,9 @@ fn a_collector_understands_every_line() {
         r#"tidegate_pool_level{account="vendor \"a\"\\b",pool="daily",credential="crm.second"} 2"#,
         r#"tidegate_pool_trusted{account="vendor \"a\"\\b",pool="daily",credential="crm.main"} 0.75"#,
         r#"tidegate_requests_total{endpoint="crm"} 7"#,
+        r#"tidegate_cacheable_reads_total{endpoint="crm",from="cache-stale"} 1"#,
+        r#"tidegate_cacheable_reads_total{endpoint="crm",from="joined"} 4"#,
+        r#"tidegate_cache_bytes{tier="store"} 0"#,
         r#"tidegate_credential_refused{endpoint="crm",credential="second"} 1"#,
         r#"tidegate_sync_state{sync="people",state="waiting"} 1"#,
         r#"tidegate_sync_state{sync="people",state="running"} 0"#,

@@ -11,8 +11,8 @@ use tidegate::usage::{self, Keeper};
 use tidegate_core::manifest::Manifest;
 use tidegate_core::pace::{Spender, Spent, Usage};
 use tidegate_gateway::{
-    Allowances, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent, Journal,
-    JournalError, Lane, Limits, ManualClock, Origin, PoolCounts,
+    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
+    Journal, JournalError, Lane, Limits, ManualClock, Origin, PoolCounts,
 };
 use tidegate_store::{Options, Store};
 
@@ -75,6 +75,7 @@ fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
             clock: Arc::new(clock.clone()),
             journal: Arc::new(NoWrites),
             allowances: allowances.clone(),
+            answers: Answers::default(),
             seed: 1,
         };
         let reached = Reached {

@@ -15,6 +15,7 @@ use crate::endpoint::{AuthSpec, MAIN};
 use crate::gate::{Pass, Took};
 use crate::gateway::Gateway;
 use crate::permits::{Permit, Permits, Refusal};
+use crate::remembering::{Heard, Remembering};
 use crate::roster::Member;
 use crate::signs::{self, Said};
 use crate::sql::Access;
@@ -66,7 +67,8 @@ impl Gateway {
         access: Access,
         request: &Request,
         http: &HttpRequest,
-    ) -> Result<HttpResponse, Fault> {
+        remembering: Option<&Remembering<'_>>,
+    ) -> Result<Heard, Fault> {
         check_method(access, http.method)?;
         self.budget().earn();
         let mut tried = 0;
@@ -81,8 +83,9 @@ impl Gateway {
             let routed = self.roster().route(&shape, purpose);
             let member = routed.map_err(|fault| fault.executed(executed))?;
             let reloads = member.credentials.reloads();
-            let error = match self.attempt(member, call, access, request, http).await {
-                Ok(response) => return Ok(response),
+            let attempt = self.attempt(member, call, access, request, http, remembering);
+            let error = match attempt.await {
+                Ok(heard) => return Ok(heard),
                 Err(Failure::Wire(error)) => error,
                 Err(Failure::Expired { generation, .. })
                     if member.credentials.spec().is_oauth2()
@@ -140,12 +143,23 @@ impl Gateway {
         access: Access,
         request: &Request,
         http: &HttpRequest,
-    ) -> Result<HttpResponse, Failure> {
+        remembering: Option<&Remembering<'_>>,
+    ) -> Result<Heard, Failure> {
         // What the plugin got wrong is told before anything is spent on it.
         let named = self.named_wire(http.origin.as_deref().unwrap_or(MAIN))?;
         check_path(named, http)?;
+        let reloads = member.credentials.reloads();
         let spec = member.credentials.spec();
         let mut headers = egress::headers(&http.headers, spec.own_header())?;
+        let kept = match remembering {
+            Some(remembering) => remembering.conditions(&spec).await,
+            None => None,
+        };
+        let kept = kept.and_then(|(kept, conditions)| {
+            // What can't be sent back to the vendor is not asked for.
+            headers.extend(egress::headers(&conditions, None).ok()?);
+            Some(kept)
+        });
         let login = self.login(member, call, &spec).await?;
         let wire = match &http.origin {
             Some(_) => named,
@@ -170,6 +184,7 @@ impl Gateway {
             return Err(fault.into());
         }
         let rows = request.rows.len() as u64;
+        let asked = self.clock().now();
         let (response, said) = self.send(call, wire, outgoing, rows, leave).await?;
         if signs::is_expired(&self.spec().manifest, &response, &said) {
             return Err(Failure::Expired {
@@ -177,7 +192,13 @@ impl Gateway {
                 code: said.code,
             });
         }
-        Ok(response)
+        Ok(match remembering {
+            // With another credential than it looked like, it would be kept in the wrong place.
+            Some(remembering) if member.credentials.reloads() == reloads => {
+                remembering.heard(&spec, asked, kept, response)
+            }
+            _ => Heard::only(response, asked),
+        })
     }
 
     fn named_wire(&self, name: &str) -> Result<&Wire, Fault> {

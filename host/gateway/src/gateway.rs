@@ -8,10 +8,13 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::{Lane, PoolFigures, Reason};
-use tidegate_core::plugin::{Answer, Executed, Fault, FaultKind, Operation, Request, Response};
+use tidegate_core::plugin::{
+    Answer, Executed, Fault, FaultKind, HttpRequest, Operation, Request, Response,
+};
 use tokio::sync::watch;
 
 use crate::account::{Account, Allowances};
+use crate::answers::Answers;
 use crate::call::{Call, Intent, Journal, Outside};
 use crate::clock::Clock;
 use crate::endpoint::{AuthSpec, EndpointError, EndpointSpec, Limits, MAIN, Origin};
@@ -29,6 +32,8 @@ pub struct Dependencies {
     pub journal: Arc<dyn Journal>,
     /// The same for all endpoints of a host.
     pub allowances: Allowances,
+    /// Likewise.
+    pub answers: Answers,
     /// For the jitter of pauses; the same seed gives the same run (invariant 12).
     pub seed: u64,
 }
@@ -59,6 +64,14 @@ pub struct Counters {
     /// Bodies, decompressed.
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Reads that said how old an answer may be, by where theirs came from: from what is kept, from what is kept but
+    /// older than asked, from the vendor, from the vendor who said that what is kept still holds, and from another read
+    /// that was on its way.
+    pub recalled: u64,
+    pub recalled_stale: u64,
+    pub asked: u64,
+    pub renewed: u64,
+    pub joined: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +84,11 @@ pub(crate) struct Counts {
     pub(crate) repeats: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
+    pub(crate) recalled: AtomicU64,
+    pub(crate) recalled_stale: AtomicU64,
+    pub(crate) asked: AtomicU64,
+    pub(crate) renewed: AtomicU64,
+    pub(crate) joined: AtomicU64,
 }
 
 /// One endpoint's way out. Shared by all calls that concern the endpoint.
@@ -78,6 +96,7 @@ pub struct Gateway {
     spec: EndpointSpec,
     clock: Arc<dyn Clock>,
     journal: Arc<dyn Journal>,
+    answers: Answers,
     wires: HashMap<String, Wire>,
     databases: HashMap<String, Sqlite>,
     roster: Roster,
@@ -144,6 +163,7 @@ impl Gateway {
             spec,
             clock: host.clock,
             journal: host.journal,
+            answers: host.answers,
             wires,
             databases,
             counts: Counts::default(),
@@ -230,6 +250,11 @@ impl Gateway {
             repeats: read(&self.counts.repeats),
             bytes_in: read(&self.counts.bytes_in),
             bytes_out: read(&self.counts.bytes_out),
+            recalled: read(&self.counts.recalled),
+            recalled_stale: read(&self.counts.recalled_stale),
+            asked: read(&self.counts.asked),
+            renewed: read(&self.counts.renewed),
+            joined: read(&self.counts.joined),
         }
     }
 
@@ -280,6 +305,10 @@ impl Gateway {
 
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     pub(crate) fn wire(&self, origin: &str) -> Option<&Wire> {
@@ -338,7 +367,9 @@ impl Gateway {
                 results.extend(run.iter().map(|_| Err(not_attempted())));
                 continue;
             }
+            let unsettled = self.unsettle(&run).await;
             let answers = self.run(call, Access::Write, run).boxed().await;
+            unsettled.settle().await;
             stopped = answers.iter().any(|answer| {
                 answer
                     .as_ref()
@@ -377,17 +408,29 @@ impl Gateway {
         access: Access,
         request: &Request,
     ) -> Result<Response, Fault> {
-        match &request.operation {
-            Operation::Http(http) => {
-                let response = self.http(call, access, request, http).await?;
-                Ok(fresh(Answer::Http(response)))
+        match (&request.operation, &request.freshness) {
+            (Operation::Http(http), Some(freshness)) if access == Access::Read => {
+                self.remembered(call, request, http, freshness).await
             }
-            Operation::Feed(_) | Operation::Sql(_) => Err(Fault::new(
+            (Operation::Http(http), _) => self.asked(call, access, request, http).await,
+            (Operation::Feed(_) | Operation::Sql(_), _) => Err(Fault::new(
                 FaultKind::Config,
                 "feed-not-offered",
                 "change feeds are not offered by this endpoint",
             )),
         }
+    }
+
+    /// By the vendor, whatever is kept.
+    pub(crate) async fn asked(
+        &self,
+        call: &Call,
+        access: Access,
+        request: &Request,
+        http: &HttpRequest,
+    ) -> Result<Response, Fault> {
+        let heard = self.http(call, access, request, http, None).await?;
+        Ok(fresh(Answer::Http(heard.response)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The plugins' only way out: `fetch-batch` and `write-batch`.
 //!
 //! A request enters with the [`Call`] that caused it and leaves as a response or a fault. On the way it
-//! meets, in this order: the egress rules, the credentials, the permit, the intent journal (writes), and the
-//! wire. Never decides what to send: that is the plugin's; never decides when: that is `core::pace`. Never
+//! meets, in this order: what is kept of earlier answers (reads that allow it), the egress rules, the credentials, the
+//! permit, the intent journal (writes), and the wire. Never decides what to send: that is the plugin's; never decides when: that is `core::pace`. Never
 //! follows a redirect, reads a proxy from the environment, or lets a plugin name a host.
 //!
 //! In reading order:
@@ -11,6 +11,7 @@
 //! - `endpoint`: one connected system as the operator means it
 //! - `secret`: text that must never be seen
 //! - `gateway`: the way of a request, in order
+//! - `remembering`: reads that may be answered by what is kept; `answers`: what is kept, and what is on its way
 //! - `exchange`: one HTTP request with its attempts
 //! - `auth`: which credential a request carries, and how a new one is had
 //! - `roster`: the credentials of an endpoint, and which of them a request goes by
@@ -26,6 +27,7 @@
 //! - `sql`: databases, and the seam behind which each engine sits
 
 mod account;
+mod answers;
 mod auth;
 mod call;
 mod clock;
@@ -36,6 +38,7 @@ mod gate;
 mod gateway;
 mod gauges;
 mod permits;
+mod remembering;
 mod retry;
 mod roster;
 mod secret;
@@ -45,6 +48,7 @@ mod transactions;
 mod wire;
 
 pub use account::{Account, Allowances};
+pub use answers::{Answers, Shelf};
 pub use call::{Call, Intent, Journal, JournalError, Outside};
 pub use clock::{Clock, ManualClock, Now, SystemClock};
 pub use endpoint::{
@@ -53,6 +57,7 @@ pub use endpoint::{
 pub use gateway::{Counters, Dependencies, Gateway, Readiness};
 pub use roster::AccountFigures;
 pub use secret::Secret;
+pub use tidegate_core::cache::{Bounds, Figures, Key};
 pub use tidegate_core::pace::{
     Lane, PoolCounts, PoolError, PoolFigures, PoolOverride, Purpose, Reason, Settings, UnknownPool,
 };

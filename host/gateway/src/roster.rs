@@ -129,6 +129,15 @@ impl Roster {
         member.ok_or_else(|| standing.none_left(now.mono_ms, purpose))
     }
 
+    /// Those that may do such a request and that the vendor takes.
+    pub(crate) fn serving(&self, purpose: Purpose) -> Vec<&Member> {
+        let standing = self.refreshed();
+        let members = self.members.iter();
+        let fits = |member: &&Member| member.only.is_none_or(|only| only == purpose);
+        let taken = |member: &&Member| standing.revoked[member.index].is_none();
+        members.filter(fits).filter(taken).collect()
+    }
+
     /// The vendor refuses a credential: it is left out for a while, and what waited for it is asked again elsewhere.
     /// Tells whether another one may do such a request.
     pub(crate) fn revoke(&self, member: &Member, fault: &Fault, purpose: Purpose) -> bool {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use tidegate_sdk::{Catalog, Demand, Fault, FaultKind, ObjectSchema, Request, Step};
 
 use crate::describe::Described;
-use crate::org::{Org, Told};
+use crate::org::{Age, Org, Told};
 use crate::{id, soql};
 
 /// The answer to a describe of all objects; each is described without its fields.
@@ -29,7 +29,8 @@ pub(crate) fn discover(org: &Org<'_>, objects: &[String]) -> Result<Catalog, Fau
     let identity = identity(org)?;
     let objects = match objects {
         [] => names(org)?,
-        names => describe(org, names)?
+        names => describe(org, names, Age::Recent)?
+            .objects
             .into_iter()
             .flatten()
             .map(|described| described.schema())
@@ -68,26 +69,33 @@ fn names(org: &Org<'_>) -> Result<Vec<ObjectSchema>, Fault> {
 }
 
 /// One entry per name; `None` for an object that does not exist or may not be seen.
-fn describe(org: &Org<'_>, names: &[String]) -> Result<Vec<Option<Described>>, Fault> {
-    let names: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
+struct Seen {
+    objects: Vec<Option<Described>>,
+    /// Some of it may have changed since.
+    recalled: bool,
+}
+
+fn describe(org: &Org<'_>, names: &[String], age: Age) -> Result<Seen, Fault> {
+    let names = names.iter().map(String::as_str);
+    let requests: Vec<Request> = names
         .filter(|name| soql::check_name(name).is_ok())
+        .map(|name| org.describe_as_of(name, age).into())
         .collect();
-    let requests: Vec<Request> = names.iter().map(|name| org.describe(name).into()).collect();
-    let answers = org.ask_all::<Described>(&requests, "the describe of an object")?;
-    answers
-        .into_iter()
-        .map(|answer| match answer {
-            Ok(told) => Ok(Some(told.body)),
-            Err(fault) if fault.kind == FaultKind::Missing => Ok(None),
-            Err(fault) => Err(fault),
-        })
-        .collect()
+    let together = org.ask_all::<Described>(&requests, "the describe of an object")?;
+    let objects = together.answers.into_iter().map(|answer| match answer {
+        Ok(told) => Ok(Some(told.body)),
+        Err(fault) if fault.kind == FaultKind::Missing => Ok(None),
+        Err(fault) => Err(fault),
+    });
+    Ok(Seen {
+        objects: objects.collect::<Result<_, Fault>>()?,
+        recalled: together.recalled,
+    })
 }
 
 /// Polling needs nothing made at Salesforce, so every step is done; what is missing is a fault that lists all
-/// of it. One request per object.
+/// of it. One request per object, and none for what discover has just asked for. What is missing in an earlier answer is
+/// asked for anew, since a person may have added it.
 pub(crate) fn prepare(org: &Org<'_>, demands: &[Demand]) -> Result<Vec<Step>, Fault> {
     let mut names: Vec<String> = demands.iter().map(|demand| demand.object.clone()).collect();
     names.sort_unstable();
@@ -95,7 +103,24 @@ pub(crate) fn prepare(org: &Org<'_>, demands: &[Demand]) -> Result<Vec<Step>, Fa
     for name in &names {
         soql::check_name(name)?;
     }
-    let described = describe(org, &names)?;
+    let seen = describe(org, &names, Age::Recent)?;
+    let checked = match checked(org, &names, demands, &seen.objects) {
+        Err(_) if seen.recalled => {
+            let seen = describe(org, &names, Age::Now)?;
+            checked(org, &names, demands, &seen.objects)
+        }
+        checked => checked,
+    };
+    checked.map_err(|missing| Fault::config("not-ready", missing.join("\n")))
+}
+
+/// A step for every demand, or all that is missing.
+fn checked(
+    org: &Org<'_>,
+    names: &[String],
+    demands: &[Demand],
+    described: &[Option<Described>],
+) -> Result<Vec<Step>, Vec<String>> {
     let mut missing = Vec::new();
     let mut steps = Vec::new();
     for demand in demands {
@@ -111,10 +136,9 @@ pub(crate) fn prepare(org: &Org<'_>, demands: &[Demand]) -> Result<Vec<Step>, Fa
             )),
         }
     }
-    if missing.is_empty() {
-        Ok(steps)
-    } else {
-        Err(Fault::config("not-ready", missing.join("\n")))
+    match missing.is_empty() {
+        true => Ok(steps),
+        false => Err(missing),
     }
 }
 

@@ -293,6 +293,10 @@ fn request(org: &Org<'_>, nodes: &[Node<'_>], graphs: &[Graph]) -> Result<Reques
     for (name, value) in headers {
         http = http.header(name, value);
     }
+    let objects: BTreeSet<&str> = places()
+        .map(|place| nodes[place].group.object.as_str())
+        .collect();
+    http = http.changes(objects);
     if places().all(|place| nodes[place].group.operation != OperationKind::Create) {
         http = http.idempotent();
     }

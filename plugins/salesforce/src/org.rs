@@ -12,6 +12,15 @@ use crate::stamp;
 /// Types and rights of an object rarely change; what did change shows in errors, and then we ask again.
 const DESCRIBE_AGE_MS_MAX: u32 = 3_600_000;
 
+/// How old a describe may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Within the last hour.
+    Recent,
+    /// What is kept of it has proved wrong.
+    Now,
+}
+
 /// One call's way to Salesforce.
 pub(crate) struct Org<'a> {
     pub(crate) gateway: &'a dyn Gateway,
@@ -30,6 +39,13 @@ pub(crate) struct Told<T> {
     /// The answer's `Date`, microseconds since 1970. An answer from the cache tells an earlier time, which
     /// only widens what is read again.
     pub(crate) clock_us: Option<i64>,
+}
+
+/// Answers to reads that were made together, in order.
+pub(crate) struct Together<T> {
+    pub(crate) answers: Vec<Result<Told<T>, Fault>>,
+    /// Some were kept by the host from earlier.
+    pub(crate) recalled: bool,
 }
 
 impl<'a> Org<'a> {
@@ -62,7 +78,7 @@ impl<'a> Org<'a> {
         &self,
         requests: &[Request],
         what: &str,
-    ) -> Result<Vec<Result<Told<T>, Fault>>, Fault> {
+    ) -> Result<Together<T>, Fault> {
         let answers = self.gateway.fetch_batch(requests);
         if answers.len() != requests.len() {
             return Err(Fault::broken(
@@ -70,10 +86,17 @@ impl<'a> Org<'a> {
                 "the host must answer every request once; report this to its makers",
             ));
         }
-        Ok(answers
-            .into_iter()
-            .map(|answer| understand(answer.and_then(Response::into_http), what))
-            .collect())
+        let is_old = |answer: &Result<Response, Fault>| {
+            let age_ms = answer.as_ref().map(|response| response.age_ms);
+            age_ms.is_ok_and(|age_ms| age_ms > 0)
+        };
+        Ok(Together {
+            recalled: answers.iter().any(is_old),
+            answers: answers
+                .into_iter()
+                .map(|answer| understand(answer.and_then(Response::into_http), what))
+                .collect(),
+        })
     }
 
     pub(crate) fn query(&self, soql: &str) -> Part {
@@ -90,10 +113,14 @@ impl<'a> Org<'a> {
         Part::get(self.config.path(&format!("/sobjects/{object}/describe")))
     }
 
-    /// Describes an object as it was within the last hour.
-    pub(crate) fn describe_recent(&self, object: &str) -> Http {
+    /// Describes an object by itself, no older than asked.
+    pub(crate) fn describe_as_of(&self, object: &str, age: Age) -> Http {
+        let age_ms_max = match age {
+            Age::Recent => DESCRIBE_AGE_MS_MAX,
+            Age::Now => 0,
+        };
         let part = self.describe(object);
-        Http::get(part.path).cached(DESCRIBE_AGE_MS_MAX, [format!("{object}/describe")])
+        Http::get(part.path).cached(age_ms_max, [format!("{object}/describe")])
     }
 }
 

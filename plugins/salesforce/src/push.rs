@@ -19,6 +19,7 @@ const COLLECTION_ROWS_MAX: usize = 200;
 
 /// Rows of one group that go together, as a request of their own or as part of one.
 struct Parcel<'a> {
+    object: &'a str,
     part: Part,
     sent: Sent<'a>,
     lines: Vec<Line>,
@@ -203,6 +204,7 @@ fn request(org: &Org<'_>, parcels: &[Parcel<'_>]) -> Result<Request, Fault> {
     for (name, value) in headers {
         http = http.header(name, value);
     }
+    http = http.changes(parcels.iter().map(|parcel| parcel.object));
     let creates = |parcel: &Parcel<'_>| parcel.sent.attempt().operation == OperationKind::Create;
     if !parcels.iter().any(creates) {
         http = http.idempotent();
@@ -282,7 +284,12 @@ fn parcel<'a>(org: &Org<'_>, group: &'a Group, lines: Vec<Line>, alone: bool) ->
             Sent::Collection(attempt),
         ),
     };
-    Parcel { part, sent, lines }
+    Parcel {
+        object: &group.object,
+        part,
+        sent,
+        lines,
+    }
 }
 
 /// The write of one record.

@@ -53,7 +53,9 @@ fn by_id(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let what = format!("the read of {object} by id");
-    let answers = org.ask_all::<Vec<Option<Box<RawValue>>>>(&requests, &what)?;
+    let answers = org
+        .ask_all::<Vec<Option<Box<RawValue>>>>(&requests, &what)?
+        .answers;
     let mut rows = Rows::new(org, object, shape, misfits);
     for (asked, answer) in ids.chunks(IDS_MAX).zip(answers) {
         let records = answer?.body;
@@ -115,7 +117,7 @@ fn by_key(
     // A page that another one follows names it; those that follow are asked for together as well.
     while !requests.is_empty() {
         let mut following = Vec::new();
-        for answer in org.ask_all::<Answered>(&requests, &what)? {
+        for answer in org.ask_all::<Answered>(&requests, &what)?.answers {
             let answered = answer?.body;
             for raw in &answered.records {
                 rows.upsert(&Record::read(raw, shape)?)?;

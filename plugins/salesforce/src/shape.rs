@@ -3,11 +3,11 @@
 //! A plugin keeps nothing in memory, so a stream's cursor carries the shape. It is asked for again after a
 //! while, when other fields are wanted, and whenever Salesforce's answers do not fit it.
 
-use tidegate_sdk::{Fault, Level, Request, Selection};
+use tidegate_sdk::{Fault, Level, Selection};
 
 use crate::describe::Described;
 use crate::kind::Kind;
-use crate::org::Org;
+use crate::org::{Age, Org};
 use crate::soql;
 
 /// The code of the fault that a value of another type than expected amounts to.
@@ -108,7 +108,7 @@ pub(crate) fn shaped<T>(
 ) -> Result<Shaped<T>, Fault> {
     let (shape, fresh) = match known {
         Some(shape) => (shape.clone(), false),
-        None => (learn(org, selection, true)?, true),
+        None => (learn(org, selection, Age::Recent)?, true),
     };
     match attempt(&shape, Misfits::Refuse) {
         Ok(result) => Ok(Shaped {
@@ -117,7 +117,7 @@ pub(crate) fn shaped<T>(
             fresh,
         }),
         Err(fault) if matches!(fault.code.as_str(), "INVALID_FIELD" | MISFIT) => {
-            let shape = learn(org, selection, false)?;
+            let shape = learn(org, selection, Age::Now)?;
             Ok(Shaped {
                 result: attempt(&shape, Misfits::LeaveOut)?,
                 shape,
@@ -128,12 +128,9 @@ pub(crate) fn shaped<T>(
     }
 }
 
-fn learn(org: &Org<'_>, selection: &Selection, recent: bool) -> Result<Shape, Fault> {
+fn learn(org: &Org<'_>, selection: &Selection, age: Age) -> Result<Shape, Fault> {
     let object = soql::check_name(&selection.object)?;
-    let request: Request = match recent {
-        true => org.describe_recent(object).into(),
-        false => org.describe(object).into(),
-    };
+    let request = org.describe_as_of(object, age);
     let described = org.ask::<Described>(request, &format!("the describe of {object}"))?;
     of(org, &described.body, selection)
 }

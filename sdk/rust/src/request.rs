@@ -48,8 +48,8 @@ macro_rules! around {
                 self
             }
 
-            /// Accepts an answer from the host's cache that is at most so old and that nothing with one of
-            /// these tags has invalidated.
+            /// Accepts an answer that the host has kept, if it is at most so old and nothing with one of these tags
+            /// has changed since. 0 asks anew, and has the answer kept for others.
             pub fn cached<T: Into<String>>(
                 mut self,
                 age_ms_max: u32,
@@ -60,6 +60,11 @@ macro_rules! around {
                     tags: tags.into_iter().map(Into::into).collect(),
                 });
                 self
+            }
+
+            /// What this write changes: kept answers with one of these tags are forgotten. Without, those near its path are.
+            pub fn changes<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> Self {
+                self.cached(0, tags)
             }
         }
     };

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use tidegate_gateway::{
-    Allowances, EndpointError, Intent, Journal, JournalError, Outside, SystemClock,
+    Allowances, Answers, EndpointError, Intent, Journal, JournalError, Outside, SystemClock,
 };
 use tidegate_sandbox::SandboxError;
 
@@ -109,6 +109,7 @@ fn reaches(
         clock: Arc::new(SystemClock::new()),
         journal: Arc::new(NoWrites),
         allowances: Allowances::default(),
+        answers: Answers::default(),
         seed: 0,
     };
     let sound = |name: &str| findings.problems_of(&join("endpoints", name)).is_empty();

@@ -9,7 +9,8 @@ use crate::alerts::AlertsStatus;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
 use crate::status::{
-    Command, DeadLetter, Done, EndpointStatus, Latency, PluginStatus, Status, SyncStatus,
+    CacheStatus, Command, DeadLetter, Done, EndpointStatus, Latency, PluginStatus, Status,
+    SyncStatus,
 };
 
 #[derive(Clone, Debug, clap::Args)]
@@ -174,6 +175,7 @@ fn text(status: &Status) -> String {
     parts.push(syncs(&status.syncs));
     parts.extend(status.syncs.iter().filter_map(trouble));
     parts.push(endpoints(&status.endpoints));
+    parts.push(cache(status.cache));
     parts.push(plugins(&status.plugins));
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
@@ -293,6 +295,8 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
         "statements",
         "throttled",
         "held back",
+        "from cache",
+        "of these stale",
     ]);
     let mut pools = Table::new(["endpoint", "pool", "used", "by others", "limit", "state"]);
     let mut accounts = Table::new(["endpoint", "account", "kept for", "state"]);
@@ -315,6 +319,8 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
             count(endpoint.statements),
             count(endpoint.throttled),
             count(endpoint.held_back),
+            count(endpoint.reads.recalled + endpoint.reads.recalled_stale),
+            count(endpoint.reads.recalled_stale),
         ]);
         for pool in &endpoint.pools {
             let state = match pool.parked_ms {
@@ -336,6 +342,19 @@ fn endpoints(endpoints: &[EndpointStatus]) -> String {
     let tables = [table.text(), accounts.text(), pools.text()];
     let filled = tables.into_iter().filter(|table| !table.is_empty());
     filled.collect::<Vec<_>>().join("\n\n")
+}
+
+fn cache(cache: CacheStatus) -> String {
+    if cache.memory_answers + cache.store_answers == 0 {
+        return String::new();
+    }
+    format!(
+        "cache: {} answers in memory, {}; {} in the store, {}",
+        count(cache.memory_answers),
+        bytes(cache.memory_bytes),
+        count(cache.store_answers),
+        bytes(cache.store_bytes)
+    )
 }
 
 fn plugins(plugins: &[PluginStatus]) -> String {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::rounds::LINGER_MS;
 use tidegate_core::sync::{DeleteBrake, SideSpec, SyncSpec};
+use tidegate_gateway::Bounds;
 use tracing_subscriber::EnvFilter;
 
 use super::meant::{Account, Auth, Config, Endpoint, Host, Mapping, PluginSource, Sync};
@@ -15,8 +16,8 @@ use super::origin::{allow, listen, parse_origin};
 use super::places::join;
 use super::problem::{Code, Findings, suggest};
 use super::written::{
-    Written, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost, WrittenMapping, WrittenSide,
-    WrittenSync,
+    Written, WrittenAuth, WrittenBrake, WrittenCache, WrittenEndpoint, WrittenHost, WrittenMapping,
+    WrittenSide, WrittenSync,
 };
 
 const CACHE_BYTES_LEAST: u64 = 1 << 20;
@@ -46,6 +47,7 @@ pub(super) fn mean(written: Written, folder: &Path, findings: &Findings) -> Conf
             .metrics
             .as_ref()
             .and_then(|metrics| listen(metrics.listen.as_deref(), findings)),
+        cache: meaning.cache(&written.cache),
         plugins: meaning.plugins(),
         endpoints: meaning.endpoints(),
         syncs: meaning.syncs(),
@@ -89,6 +91,26 @@ impl Meaning<'_> {
             log,
             log_format: host.log_format.unwrap_or_default(),
         }
+    }
+
+    fn cache(&self, cache: &WrittenCache) -> Bounds {
+        let usual = Bounds::default();
+        let bounds = Bounds {
+            memory_bytes_max: cache.memory_bytes_max.unwrap_or(usual.memory_bytes_max),
+            store_bytes_max: cache.store_bytes_max.unwrap_or(usual.store_bytes_max),
+        };
+        if bounds.memory_bytes_max > 0 {
+            return bounds;
+        }
+        if cache.store_bytes_max.is_some_and(|bytes| bytes > 0) {
+            self.findings.warning(
+                Code::OutOfRange,
+                "cache.store-bytes-max",
+                "nothing is kept in the store either while `memory-bytes-max` is 0, which turns the cache off",
+                "",
+            );
+        }
+        Bounds::NONE
     }
 
     fn plugins(&self) -> BTreeMap<Arc<str>, PluginSource> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_core::manifest::AuthScheme;
 use tidegate_core::pace::{PoolOverride, Purpose};
 use tidegate_core::sync::SyncSpec;
-use tidegate_gateway::{Origin, Secret};
+use tidegate_gateway::{Bounds, Origin, Secret};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 
@@ -24,6 +24,8 @@ pub struct Config {
     pub alerts: Option<AlertHook>,
     /// Where figures are shown to collectors: a loopback address.
     pub metrics: Option<SocketAddr>,
+    /// What is kept of the vendors' answers, at most.
+    pub cache: Bounds,
     pub plugins: BTreeMap<Arc<str>, PluginSource>,
     pub endpoints: BTreeMap<Arc<str>, Endpoint>,
     pub syncs: BTreeMap<Arc<str>, Sync>,

@@ -17,7 +17,7 @@ use super::references;
 use super::secret::SecretRef;
 use super::section::{Section, read_table, wrong_type};
 use super::written::{
-    Written, WrittenAccount, WrittenAuth, WrittenBrake, WrittenEndpoint, WrittenHost,
+    Written, WrittenAccount, WrittenAuth, WrittenBrake, WrittenCache, WrittenEndpoint, WrittenHost,
     WrittenMapping, WrittenMetrics, WrittenPlugin, WrittenPool, WrittenReserve, WrittenSide,
     WrittenSync,
 };
@@ -73,6 +73,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Written, Findings), Findin
         metrics: root.section("metrics", |metrics| WrittenMetrics {
             listen: metrics.text("listen"),
         }),
+        cache: root.section("cache", cache).unwrap_or_default(),
         plugins: root.sections("plugins", plugin),
         endpoints: root.sections("endpoints", endpoint),
         syncs: root.sections("syncs", sync),
@@ -87,6 +88,13 @@ fn host(section: &mut Section<'_, '_>) -> WrittenHost {
         cache_bytes_max: section.count("cache-bytes-max"),
         log: section.text("log"),
         log_format: section.choice("log-format", LOG_FORMATS),
+    }
+}
+
+fn cache(section: &mut Section<'_, '_>) -> WrittenCache {
+    WrittenCache {
+        memory_bytes_max: section.count("memory-bytes-max"),
+        store_bytes_max: section.count("store-bytes-max"),
     }
 }
 

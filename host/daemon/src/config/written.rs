@@ -19,6 +19,7 @@ pub(super) struct Written {
     pub(super) host: WrittenHost,
     pub(super) alerts: Option<WrittenAlerts>,
     pub(super) metrics: Option<WrittenMetrics>,
+    pub(super) cache: WrittenCache,
     pub(super) plugins: BTreeMap<String, WrittenPlugin>,
     pub(super) endpoints: BTreeMap<String, WrittenEndpoint>,
     pub(super) syncs: BTreeMap<String, WrittenSync>,
@@ -36,6 +37,12 @@ pub(super) struct WrittenHost {
 #[derive(Clone, Debug, Default)]
 pub(super) struct WrittenMetrics {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WrittenCache {
+    pub(super) memory_bytes_max: Option<u64>,
+    pub(super) store_bytes_max: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]

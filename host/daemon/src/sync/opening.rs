@@ -113,6 +113,8 @@ type Place = (Arc<str>, Side);
 struct Known {
     /// With the moment at which it was asked for.
     catalog: Option<(u64, Arc<Catalog>)>,
+    /// Some of it is what an earlier answer said.
+    recalled: bool,
     /// Answers in a row that were no schema, and what came of the last.
     failures: u32,
     hindrance: Option<Hindrance>,
@@ -182,6 +184,10 @@ impl Opening {
         {
             return Err(Unstarted::Hindered(hindrance.clone()));
         }
+        if after_ms.is_some() {
+            // A person may have mended it since.
+            self.endpoint.gateway.forget_answers().await;
+        }
         let catalog = self.ask(host, &mut known).await?;
         if let Some(kept) = records::load_identity(&host.store, &self.endpoint.name)?
             && kept != catalog.identity
@@ -210,6 +216,11 @@ impl Opening {
         Unstarted::Hindered(hindrance)
     }
 
+    /// Whether the schema is partly what an earlier answer said, so that asking anew may help at once.
+    pub(super) async fn is_recalled(&self) -> bool {
+        self.known.lock().await.recalled
+    }
+
     /// The endpoint is asked again at the next occasion.
     pub(super) async fn forget_hindrance(&self) {
         self.known.lock().await.hindrance = None;
@@ -222,6 +233,11 @@ impl Opening {
     ) -> Result<Arc<Catalog>, Unstarted> {
         let at_ms = host.clock.now().mono_ms;
         let endpoint = &self.endpoint;
+        let recalled = || {
+            let counters = endpoint.gateway.counters();
+            counters.recalled + counters.recalled_stale
+        };
+        let before = recalled();
         let answer = endpoint
             .plugin
             .discover(
@@ -234,6 +250,7 @@ impl Opening {
         match answer {
             Ok(catalog) => {
                 let catalog = Arc::new(catalog);
+                known.recalled = recalled() > before;
                 known.catalog = Some((at_ms, catalog.clone()));
                 known.failures = 0;
                 known.hindrance = None;

@@ -39,6 +39,7 @@ impl Engine {
             }
             self.alarm_missed(stream, &reason);
         }
+        self.forget_answers(stream, &page).await;
         let now_us = self.host.clock.now().wall_us;
         for alias in &page.aliases {
             let Some(source) = self.source(stream, &alias.object) else {
@@ -78,6 +79,27 @@ impl Engine {
             Some(encode(&cursor)),
         );
         Ok(records::commit(&self.host.store, changes).await?)
+    }
+
+    /// What is kept of the endpoint's answers and speaks of what the page brings; all of it when nobody can tell what was
+    /// missed. Comes before the cursor, so that it is as durable.
+    async fn forget_answers(&self, stream: usize, page: &Page) {
+        let Some(source) = self.streams[stream].sources.first() else {
+            return;
+        };
+        let running = &self.syncs[source.sync].running;
+        let gateway = &running.endpoints[source.side].gateway;
+        if page.gap.is_some() {
+            return gateway.forget_answers().await;
+        }
+        for set in &page.changes {
+            let ids = (0..set.ids.len()).map(|row| set.ids.text(row));
+            gateway.changed(&set.object, ids).await;
+        }
+        for alias in &page.aliases {
+            let ids = [alias.old.as_str(), alias.new.as_str()];
+            gateway.changed(&alias.object, ids).await;
+        }
     }
 
     fn source(&self, stream: usize, object: &str) -> Option<&Source> {

@@ -113,7 +113,10 @@ impl Starter {
             };
             failures += 1;
             if hindrance.by_schema {
-                after_ms = Some(self.host.clock.now().mono_ms);
+                let before = after_ms.replace(self.host.clock.now().mono_ms);
+                if before.is_none() && self.is_recalled().await {
+                    continue;
+                }
             }
             let until_ms = hindrance.until_ms;
             let event = Event::Hindered {
@@ -127,6 +130,11 @@ impl Starter {
                 () = gates.resumed(&itself, resumes) => self.forget_hindrances().await,
             }
         }
+    }
+
+    /// Whether what hinders it may be over already.
+    async fn is_recalled(&self) -> bool {
+        self.openings.left.is_recalled().await || self.openings.right.is_recalled().await
     }
 
     async fn forget_hindrances(&self) {

@@ -11,8 +11,8 @@ use tidegate_core::plugin::{
     Answer, Fault, HttpMethod, HttpRequest, HttpResponse, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    Allowances, AuthSpec, Call, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
-    Journal, JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
+    Allowances, Answers, AuthSpec, Call, Clock, Dependencies, Egress, EndpointSpec, Gateway,
+    Intent, Journal, JournalError, Lane, Limits, ManualClock, Now, Origin, Outside,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -231,11 +231,22 @@ impl Bench {
 
     /// In one host with others.
     pub(crate) fn beside(spec: EndpointSpec, clock: ManualClock, allowances: Allowances) -> Self {
+        Self::sharing(spec, clock, allowances, Answers::default())
+    }
+
+    /// In one host with others, kept answers included.
+    pub(crate) fn sharing(
+        spec: EndpointSpec,
+        clock: ManualClock,
+        allowances: Allowances,
+        answers: Answers,
+    ) -> Self {
         let journal = Arc::new(Memory::default());
         let host = Dependencies {
             clock: Arc::new(clock.clone()),
             journal: journal.clone(),
             allowances,
+            answers,
             seed: 1,
         };
         let gateway = Gateway::new(spec, host).expect("a gateway");

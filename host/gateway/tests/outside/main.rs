@@ -1,6 +1,7 @@
 //! The gateway against a vendor that is stricter and ruder than real ones, and against real databases.
 
 mod accounts;
+mod cache;
 mod egress;
 mod gates;
 mod kit;

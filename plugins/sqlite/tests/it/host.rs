@@ -61,6 +61,7 @@ impl Host {
             clock: Arc::new(SystemClock::new()),
             journal: Arc::new(Paper),
             allowances: tidegate_gateway::Allowances::default(),
+            answers: tidegate_gateway::Answers::default(),
             seed: 0,
         };
         let gateway = runtime

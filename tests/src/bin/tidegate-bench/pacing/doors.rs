@@ -19,8 +19,8 @@ use tidegate_core::plugin::{
     Answer, Fault, FaultKind, HttpMethod, HttpRequest, Operation, Request, Response,
 };
 use tidegate_gateway::{
-    AccountSpec, Allowances, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway, Intent,
-    Journal, JournalError, Lane, Limits, Origin, Outside, PoolOverride, Secret,
+    AccountSpec, Allowances, Answers, AuthSpec, Call, Dependencies, Egress, EndpointSpec, Gateway,
+    Intent, Journal, JournalError, Lane, Limits, Origin, Outside, PoolOverride, Secret,
 };
 
 use super::stage::Stage;
@@ -178,6 +178,7 @@ impl Setting {
             clock: Arc::new(stage.clock.clone()),
             journal: Arc::new(Unkept),
             allowances: self.allowances.clone(),
+            answers: Answers::default(),
             seed: self.seed,
         };
         Ok(Gateway::new(spec, host)?)
