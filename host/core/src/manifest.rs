@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::{OperationKind, StreamKind};
+use crate::time::parse_duration;
 
 mod check;
 mod text;
@@ -205,6 +206,32 @@ pub struct Capture {
     pub streams_max: u32,
     #[serde(default = "default_page_rows")]
     pub page_rows_max: u32,
+}
+
+const INTERVAL_MS: u64 = 5_000;
+const PAGE_ROWS: u32 = 200;
+
+impl Manifest {
+    /// Pause between looks at a stream when it is idle.
+    pub fn interval_ms(&self) -> u64 {
+        let capture = self.capture.as_ref();
+        let interval = capture.and_then(|capture| parse_duration(&capture.interval).ok());
+        interval.map_or(INTERVAL_MS, |interval| {
+            u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// The most rows of a page.
+    pub fn page_rows(&self) -> u32 {
+        let capture = self.capture.as_ref();
+        capture.map_or(PAGE_ROWS, |capture| capture.page_rows_max)
+    }
+
+    /// Whether one position covers all objects of an endpoint.
+    pub fn is_endpoint_wide(&self) -> bool {
+        let capture = self.capture.as_ref();
+        capture.is_some_and(|capture| capture.cursor == CursorScope::Endpoint)
+    }
 }
 
 fn one() -> u32 {

@@ -261,7 +261,12 @@ pub struct Reading<'a> {
 
 /// So many rows in pages of at most `page_rows`, in the way with the fewest calls.
 pub fn reading(manifest: &Manifest, of: StreamKind, rows: u64, page_rows: u32) -> Reading<'_> {
-    let pages = |rows_max: u32| rows.div_ceil(u64::from(rows_max.min(page_rows).max(1)));
+    // Nobody knows that there is nothing before a page says so.
+    let least = u64::from(of == StreamKind::Snapshot);
+    let pages = |rows_max: u32| {
+        let page = u64::from(rows_max.min(page_rows).max(1));
+        rows.div_ceil(page).max(least)
+    };
     let ways = manifest.reads.iter().filter(|read| read.of == of);
     let ways = ways.map(|read| Reading {
         read: Some(read),
