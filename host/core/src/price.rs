@@ -63,10 +63,7 @@ impl Price {
         for calls in calls {
             price.calls += calls.count;
             for pool in &manifest.pools {
-                let measured = matches!(
-                    pool.window,
-                    Window::Rolling(_) | Window::CalendarDay(_)
-                );
+                let measured = matches!(pool.window, Window::Rolling(_) | Window::CalendarDay(_));
                 let named = calls.draws.contains(&pool.name);
                 if measured && (pool.requests.is_empty() || named) {
                     let units = pool.cost.units(calls.rows).saturating_mul(calls.count);
@@ -178,11 +175,17 @@ pub enum Verdict {
     /// It has no such operation.
     OtherOperations,
     /// The lane may not take it now.
-    Barred { why: Barred },
+    Barred {
+        why: Barred,
+    },
     /// It wants more rows.
-    TooFew { rows_min: u32 },
+    TooFew {
+        rows_min: u32,
+    },
     /// It takes more calls than the chosen one.
-    Dearer { by: u64 },
+    Dearer {
+        by: u64,
+    },
     /// It takes as many, but answers later, ties rows together or is larger than they need.
     AsDear,
 }
@@ -216,9 +219,9 @@ pub fn choices(
             (None, None, _) => Verdict::TooFew {
                 rows_min: method.rows_min,
             },
-            (None, Some(calls), Some(least)) if calls > least => Verdict::Dearer {
-                by: calls - least,
-            },
+            (None, Some(calls), Some(least)) if calls > least => {
+                Verdict::Dearer { by: calls - least }
+            }
             (None, Some(_), _) => Verdict::AsDear,
         };
         Choice {
@@ -241,7 +244,9 @@ pub fn break_evens(
     let mut found: Vec<(usize, &Method)> = Vec::new();
     for rows in 1..=plan::full_round(&usable) {
         if let Some(method) = plan::cheapest(&offered, rows)
-            && found.last().is_none_or(|(_, last)| last.name != method.name)
+            && found
+                .last()
+                .is_none_or(|(_, last)| last.name != method.name)
         {
             found.push((rows, method));
         }
@@ -343,7 +348,12 @@ fn gauge_calls(manifest: &Manifest, gauge: &Gauge, looks: u64, every_ms: u64) ->
         return 0;
     };
     let pause_ms = (pause.as_millis() as u64).max(1);
-    let told = |pool: &String| manifest.readings.iter().any(|reading| reading.pool == *pool);
+    let told = |pool: &String| {
+        manifest
+            .readings
+            .iter()
+            .any(|reading| reading.pool == *pool)
+    };
     if looks > 0 && gauge.pools.iter().all(|gauged| told(&gauged.pool)) {
         looks * (every_ms.saturating_sub(1) / pause_ms)
     } else {
@@ -466,12 +476,18 @@ impl Run {
         if !granted.is_empty() {
             self.waiting -= granted.len();
             let answered_ms = self.now_ms + ANSWER_MS;
-            self.out.extend(granted.into_iter().map(|ticket| (answered_ms, ticket)));
+            self.out
+                .extend(granted.into_iter().map(|ticket| (answered_ms, ticket)));
             return Ok(());
         }
         let answered_ms = self.out.first().map(|(answered_ms, _)| *answered_ms);
-        let next_ms = [answered_ms, self.pacer.due_ms()].into_iter().flatten().min();
-        let next_ms = next_ms.filter(|next_ms| *next_ms < u64::MAX).ok_or(NeverDone::Stuck)?;
+        let next_ms = [answered_ms, self.pacer.due_ms()]
+            .into_iter()
+            .flatten()
+            .min();
+        let next_ms = next_ms
+            .filter(|next_ms| *next_ms < u64::MAX)
+            .ok_or(NeverDone::Stuck)?;
         self.now_ms = next_ms.max(self.now_ms + u64::from(answered_ms.is_none()));
         let now = self.now();
         while let Some((answered_ms, ticket)) = self.out.first().copied()

@@ -164,7 +164,13 @@ fn half_a_million_rows_are_priced_by_the_table() {
         (500_000, 250, 50),
     ];
     for (rows, calls, batches) in cases {
-        let priced = writes(&manifest.methods, BACKFILL, OperationKind::Upsert, rows, 400);
+        let priced = writes(
+            &manifest.methods,
+            BACKFILL,
+            OperationKind::Upsert,
+            rows,
+            400,
+        );
         let price = Price::of(&manifest, &priced.calls(&manifest.methods, Lane::Backfill));
         assert_eq!(price.calls, calls, "{rows} rows: {priced:?}");
         assert_eq!(price.units["daily"], calls, "{rows} rows");
@@ -183,7 +189,13 @@ fn half_a_million_rows_are_priced_by_the_table() {
 fn wide_rows_cost_more_calls() {
     let manifest = salesforce();
     let cost = |row_bytes| {
-        let priced = writes(&manifest.methods, BACKFILL, OperationKind::Upsert, 10_000, row_bytes);
+        let priced = writes(
+            &manifest.methods,
+            BACKFILL,
+            OperationKind::Upsert,
+            10_000,
+            row_bytes,
+        );
         priced.by.iter().map(|by| by.calls).sum::<u64>()
     };
     assert_eq!(cost(2_000), 5);
@@ -205,14 +217,29 @@ fn break_evens_follow_the_table() {
     let upsert = OperationKind::Upsert;
     assert_eq!(told(&manifest, BACKFILL, upsert), patient);
     assert_eq!(told(&manifest, BACKFILL, OperationKind::Create), quick);
-    assert_eq!(told(&manifest, (Lane::Critical, Level::Critical), upsert), quick);
-    assert_eq!(told(&manifest, (Lane::Normal, Level::Plenty), upsert), quick);
-    assert_eq!(told(&manifest, (Lane::Normal, Level::Stretch), upsert), patient);
+    assert_eq!(
+        told(&manifest, (Lane::Critical, Level::Critical), upsert),
+        quick
+    );
+    assert_eq!(
+        told(&manifest, (Lane::Normal, Level::Plenty), upsert),
+        quick
+    );
+    assert_eq!(
+        told(&manifest, (Lane::Normal, Level::Stretch), upsert),
+        patient
+    );
     // A dearer job pays later, and one that costs a call as soon as it may be used.
-    let bulk = manifest.methods.iter_mut().find(|method| method.name == "bulk");
+    let bulk = manifest
+        .methods
+        .iter_mut()
+        .find(|method| method.name == "bulk");
     bulk.expect("a job").calls = 9;
     assert_eq!(told(&manifest, BACKFILL, upsert)[3], "9001 bulk");
-    let bulk = manifest.methods.iter_mut().find(|method| method.name == "bulk");
+    let bulk = manifest
+        .methods
+        .iter_mut()
+        .find(|method| method.name == "bulk");
     bulk.expect("a job").calls = 1;
     assert_eq!(told(&manifest, BACKFILL, upsert)[3], "2000 bulk");
 }
@@ -235,7 +262,11 @@ fn every_method_has_its_reason() {
     let found = verdicts((Lane::Normal, Level::Notify), OperationKind::Upsert, 30_000);
     let why = Barred::Plenty;
     assert_eq!(found["bulk"], (Some(5), Verdict::Barred { why }));
-    let found = verdicts((Lane::Critical, Level::Critical), OperationKind::Upsert, 300);
+    let found = verdicts(
+        (Lane::Critical, Level::Critical),
+        OperationKind::Upsert,
+        300,
+    );
     assert_eq!(found["bulk"].1, Verdict::Barred { why: Barred::Late });
     let found = verdicts(BACKFILL, OperationKind::Upsert, 300);
     let rows_min = 2_000;
@@ -255,7 +286,11 @@ fn a_first_full_read_goes_the_way_that_the_connector_takes() {
     for (rows, name, calls) in cases {
         let found = reading(&manifest, StreamKind::Snapshot, rows, 10_000);
         let read = found.read.expect("a way");
-        assert_eq!((read.name.as_str(), found.total()), (name, calls), "{rows} rows");
+        assert_eq!(
+            (read.name.as_str(), found.total()),
+            (name, calls),
+            "{rows} rows"
+        );
         let price = Price::of(&manifest, &found.calls(Lane::Backfill));
         assert_eq!(price.calls, calls);
         let jobs = price.units.get("bulk-queries").copied().unwrap_or_default();

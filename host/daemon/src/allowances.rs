@@ -102,10 +102,7 @@ fn found(store: &Store, account: &str) -> Result<Vec<PoolCounts>, AllowanceError
 }
 
 /// Gives every account what an earlier run drew, for somebody who only looks.
-pub fn recall(
-    store: &Store,
-    gateways: &BTreeMap<Arc<str>, Reached>,
-) -> Result<(), AllowanceError> {
+pub fn recall(store: &Store, gateways: &BTreeMap<Arc<str>, Reached>) -> Result<(), AllowanceError> {
     for (name, account) in accounts(gateways) {
         account.restore(&found(store, name)?);
     }

@@ -35,8 +35,13 @@ pub(crate) fn count(org: &Org<'_>, objects: &[String]) -> Result<Vec<Option<u64>
     }
     let kept = kept(org, &names)?;
     let known = |name: &str| kept.iter().find(|object| object.name == name);
-    let rest: Vec<&str> = names.into_iter().filter(|name| known(name).is_none()).collect();
-    let firsts = rest.iter().map(|name| First::from([org.query(&soql::count(name))]));
+    let rest: Vec<&str> = names
+        .into_iter()
+        .filter(|name| known(name).is_none())
+        .collect();
+    let firsts = rest
+        .iter()
+        .map(|name| First::from([org.query(&soql::count(name))]));
     org.ahead.ask(org, firsts.collect())?;
     objects
         .iter()
@@ -49,7 +54,8 @@ pub(crate) fn count(org: &Org<'_>, objects: &[String]) -> Result<Vec<Option<u64>
 }
 
 fn kept(org: &Org<'_>, names: &[&str]) -> Result<Vec<KeptObject>, Fault> {
-    let request = Part::get(org.config.path("/limits/recordCount")).query("sObjects", names.join(","));
+    let request =
+        Part::get(org.config.path("/limits/recordCount")).query("sObjects", names.join(","));
     match org.ask::<Kept>(request, "the org's record counts") {
         Ok(kept) => Ok(kept.body.s_objects),
         Err(fault) if not_here(&fault) => {

@@ -146,7 +146,11 @@ pub fn count(
     let tables: Vec<&Table> = tables.iter().filter(|table| !table.view).collect();
     let counting = tables.iter().map(|table| {
         let name = quoting::name(&table.name);
-        Statement::once(format!("SELECT count(*) FROM {name}"), vec![], &[Class::Integer])
+        Statement::once(
+            format!("SELECT count(*) FROM {name}"),
+            vec![],
+            &[Class::Integer],
+        )
     });
     let counted = fetch_all(database, counting.collect())?;
     let count = |object: &String| {

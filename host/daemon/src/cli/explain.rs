@@ -9,6 +9,7 @@ use tidegate_core::plan::Barred;
 use tidegate_core::plugin::OperationKind;
 use tidegate_core::price::{self, Verdict};
 use tidegate_core::sync::{DeletePolicy, Side, SyncSpec};
+use tidegate_sandbox::SandboxError;
 
 use super::exit::Exit;
 use super::print::{Table, Terminal, chain, count};
@@ -34,11 +35,20 @@ pub(super) struct ExplainArguments {
 }
 
 fn lane(text: &str) -> Result<Lane, String> {
-    named(text, [Lane::Critical, Lane::Normal, Lane::Backfill], lane_name)
+    named(
+        text,
+        [Lane::Critical, Lane::Normal, Lane::Backfill],
+        lane_name,
+    )
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    let levels = [Level::Plenty, Level::Notify, Level::Stretch, Level::Critical];
+    let levels = [
+        Level::Plenty,
+        Level::Notify,
+        Level::Stretch,
+        Level::Critical,
+    ];
     named(text, levels, levels::name)
 }
 
@@ -110,19 +120,22 @@ pub(super) fn run(path: &Path, arguments: &ExplainArguments, terminal: &Terminal
     };
     let loaded = runtime.block_on(async {
         let sandbox = assembly::sandbox(&config)?;
-        Ok(assembly::load_plugins(&config, &sandbox, &findings).await)
+        let plugins = assembly::load_plugins(&config, &sandbox, &findings).await;
+        Ok::<_, SandboxError>(plugins)
     });
     let plugins = match loaded {
         Ok(plugins) => plugins,
         Err(error) => {
-            let error: tidegate_sandbox::SandboxError = error;
             terminal.failure("sandbox", chain(&error));
             return Exit::Failed;
         }
     };
     if findings.has_errors() {
-        let problems: Vec<String> =
-            findings.into_problems().iter().map(Problem::to_string).collect();
+        let problems: Vec<String> = findings
+            .into_problems()
+            .iter()
+            .map(Problem::to_string)
+            .collect();
         terminal.failure("config", problems.join("\n"));
         return Exit::Usage;
     }
@@ -210,9 +223,9 @@ fn why(verdict: Verdict, operation: OperationKind) -> String {
         Verdict::Barred { why: Barred::Late } => {
             "a job's outcomes come too late for the critical lane".to_owned()
         }
-        Verdict::Barred { why: Barred::Plenty } => {
-            "the normal lane waits for a job only from level stretch on".to_owned()
-        }
+        Verdict::Barred {
+            why: Barred::Plenty,
+        } => "the normal lane waits for a job only from level stretch on".to_owned(),
         Verdict::TooFew { rows_min } => format!("wants {} rows", count(u64::from(rows_min))),
         Verdict::Dearer { by } => format!("{} more calls", count(by)),
         Verdict::AsDear => {
@@ -235,7 +248,11 @@ fn text(explained: &Explained) -> String {
         // Operations that travel alike are told together.
         let alike = |other: &Target| {
             let told = |target: &Target| -> Vec<(Option<u64>, Verdict)> {
-                target.methods.iter().map(|one| (one.calls, one.verdict)).collect()
+                target
+                    .methods
+                    .iter()
+                    .map(|one| (one.calls, one.verdict))
+                    .collect()
             };
             other.side == first.side && told(other) == told(first)
         };
@@ -255,18 +272,28 @@ fn target(together: &[Target], first: &Target) -> String {
     let mut table = Table::new(["", "method", "kind", "rows", "calls a use", "calls", "why"]);
     for method in &first.methods {
         table.row([
-            if method.verdict == Verdict::Chosen { "->" } else { "" }.to_owned(),
+            if method.verdict == Verdict::Chosen {
+                "->"
+            } else {
+                ""
+            }
+            .to_owned(),
             method.method.clone(),
             format!("{:?}", method.kind).to_lowercase(),
-            format!("{}-{}", count(u64::from(method.rows_min)), count(u64::from(method.rows_max))),
+            format!(
+                "{}-{}",
+                count(u64::from(method.rows_min)),
+                count(u64::from(method.rows_max))
+            ),
             count(u64::from(method.calls_each)),
             method.calls.map_or_else(|| "-".to_owned(), count),
             method.why.clone(),
         ]);
     }
-    let ranges = first.break_evens.iter().map(|from| {
-        format!("from {} rows by {}", count(from.rows as u64), from.method)
-    });
+    let ranges = first
+        .break_evens
+        .iter()
+        .map(|from| format!("from {} rows by {}", count(from.rows as u64), from.method));
     let ranges: Vec<String> = ranges.collect();
     format!(
         "{} on the {} ({}.{})\n{}\n{}",

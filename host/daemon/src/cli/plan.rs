@@ -26,7 +26,10 @@ pub(super) struct PlanArguments {
 }
 
 pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -> Exit {
-    let budgets = arguments.budgets.iter().map(|written| Budget::read(written));
+    let budgets = arguments
+        .budgets
+        .iter()
+        .map(|written| Budget::read(written));
     let budgets: Vec<Budget> = match budgets.collect() {
         Ok(budgets) => budgets,
         Err(error) => {
@@ -40,7 +43,10 @@ pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -
         && !findings.has_errors()
     {
         let names = config.syncs.keys().map(|name| &**name);
-        let message = format!("`--sync {sync}`: the config has no such sync; {}", suggest(sync, names));
+        let message = format!(
+            "`--sync {sync}`: the config has no such sync; {}",
+            suggest(sync, names)
+        );
         terminal.failure("unknown-sync", message.trim_end_matches("; "));
         return Exit::Usage;
     }
@@ -103,8 +109,15 @@ pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -
 
 /// A config with mistakes has no price.
 fn refused(findings: Findings, terminal: &Terminal) -> Exit {
-    let problems: Vec<String> = findings.into_problems().iter().map(Problem::to_string).collect();
-    let message = format!("`tidegate check` finds mistakes, so nothing can be planned\n{}", problems.join("\n"));
+    let problems: Vec<String> = findings
+        .into_problems()
+        .iter()
+        .map(Problem::to_string)
+        .collect();
+    let message = format!(
+        "`tidegate check` finds mistakes, so nothing can be planned\n{}",
+        problems.join("\n")
+    );
     terminal.failure("config", message);
     Exit::Usage
 }
@@ -115,7 +128,10 @@ fn text(quote: &Quote) -> String {
     if quote.endpoints.is_empty() {
         parts.push("no endpoint has an allowance, so nothing of it costs any".to_owned());
     }
-    let over = quote.over.iter().map(|over| format!("over budget: {over} [over-budget]"));
+    let over = quote
+        .over
+        .iter()
+        .map(|over| format!("over budget: {over} [over-budget]"));
     parts.push(over.collect::<Vec<_>>().join("\n"));
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
@@ -129,7 +145,14 @@ fn directions(directions: &[Direction]) -> String {
     let mut table = Table::new(["sync", "from", "to", "to read", "to write", "lane", "by"]);
     let mut notes = Vec::new();
     for direction in directions {
-        let Direction { sync, from, to, first_read, under_way, writes } = direction;
+        let Direction {
+            sync,
+            from,
+            to,
+            first_read,
+            under_way,
+            writes,
+        } = direction;
         let read = match first_read {
             None => "changes only".to_owned(),
             Some(read) => {
@@ -142,7 +165,10 @@ fn directions(directions: &[Direction]) -> String {
                 format!("{begun}{records}{way}")
             }
         };
-        if first_read.as_ref().is_some_and(|read| read.records.is_none()) {
+        if first_read
+            .as_ref()
+            .is_some_and(|read| read.records.is_none())
+        {
             notes.push(format!(
                 "{sync}: {} does not tell how many records {} has, so its figures are the least",
                 from.endpoint, from.object
@@ -160,11 +186,25 @@ fn directions(directions: &[Direction]) -> String {
         ];
         let [from, to] = places;
         if writes.is_empty() {
-            table.row([sync.clone(), from, to, read, "-".to_owned(), String::new(), String::new()]);
+            table.row([
+                sync.clone(),
+                from,
+                to,
+                read,
+                "-".to_owned(),
+                String::new(),
+                String::new(),
+            ]);
             continue;
         }
         for (place, write) in writes.iter().enumerate() {
-            let first = |text: &String| if place == 0 { text.clone() } else { String::new() };
+            let first = |text: &String| {
+                if place == 0 {
+                    text.clone()
+                } else {
+                    String::new()
+                }
+            };
             table.row([
                 first(sync),
                 first(&from),
@@ -195,7 +235,12 @@ fn rows(write: &Write) -> String {
 fn by(write: &Write) -> String {
     let by = write.by.iter().map(|by| {
         let plural = if by.pushes == 1 { "" } else { "es" };
-        format!("{} push{plural} by {} in {} calls", count(by.pushes), by.method, count(by.calls))
+        format!(
+            "{} push{plural} by {} in {} calls",
+            count(by.pushes),
+            by.method,
+            count(by.calls)
+        )
     });
     by.collect::<Vec<_>>().join(", ")
 }
@@ -209,7 +254,11 @@ fn endpoint(quote: &EndpointQuote) -> String {
     let calls = &quote.calls;
     let least = if quote.complete { "" } else { "at least " };
     let lasts = match quote.lasts_ms {
-        Some(ms) => format!("done in {} at the allowances' pace, a call being taken to last {}", ago(ms), ago(ANSWER_MS)),
+        Some(ms) => format!(
+            "done in {} at the allowances' pace, a call being taken to last {}",
+            ago(ms),
+            ago(ANSWER_MS)
+        ),
         None => format!("never done: {}", quote.never),
     };
     let mut parts = vec![format!(
@@ -222,7 +271,15 @@ fn endpoint(quote: &EndpointQuote) -> String {
         count(calls.writes),
         count(calls.read_back),
     )];
-    let mut table = Table::new(["pool", "units", "of a day", "a day gives", "used now", "idle day", "of a day"]);
+    let mut table = Table::new([
+        "pool",
+        "units",
+        "of a day",
+        "a day gives",
+        "used now",
+        "idle day",
+        "of a day",
+    ]);
     for pool in &quote.pools {
         table.row([
             pool.pool.clone(),
@@ -246,7 +303,11 @@ fn idle(quote: &EndpointQuote) -> String {
     let looks = match idle.streams {
         0 => String::new(),
         _ => {
-            let objects = if idle.streams == 1 { "object" } else { "objects" };
+            let objects = if idle.streams == 1 {
+                "object"
+            } else {
+                "objects"
+            };
             let each = match idle.calls_each {
                 1 => "one call".to_owned(),
                 calls => format!("{} calls", count(calls)),
@@ -263,12 +324,16 @@ fn idle(quote: &EndpointQuote) -> String {
         0 => String::new(),
         gauges => format!("{} for the vendor's own figures", count(gauges)),
     };
-    let parts: Vec<String> = [looks, gauges].into_iter().filter(|part| !part.is_empty()).collect();
+    let parts: Vec<String> = [looks, gauges]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
     let parts = match parts.is_empty() {
         true => "nothing".to_owned(),
         false => parts.join(", and "),
     };
-    let share = |pool: &PoolQuote| format!("{} of {}", percent(pool.idle_permille_of_day), pool.pool);
+    let share =
+        |pool: &PoolQuote| format!("{} of {}", percent(pool.idle_permille_of_day), pool.pool);
     let drawn = quote.pools.iter().filter(|pool| pool.idle_units > 0);
     let shares: Vec<String> = drawn.map(share).collect();
     format!(

@@ -26,7 +26,9 @@ enum Most {
 /// Why a budget means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BudgetError {
-    #[error("`--budget {0}`: write a pool and what it may cost, such as `daily=1500` or `crm.daily=5%`")]
+    #[error(
+        "`--budget {0}`: write a pool and what it may cost, such as `daily=1500` or `crm.daily=5%`"
+    )]
     Malformed(String),
     #[error(
         "`--budget {written}`: `{number}` is neither a whole number of calls, such as `1500`, nor a part of the day's allowance, such as `5%` or `2.5%`"
@@ -103,7 +105,9 @@ fn whole(number: &str) -> Option<u64> {
 fn thousandths(percent: &str) -> Option<u64> {
     let (units, part) = percent.split_once('.').unwrap_or((percent, "0"));
     let part = (part.len() <= 3).then(|| format!("{part:0<3}"))?;
-    let all = whole(units)?.checked_mul(1_000)?.checked_add(whole(&part)?)?;
+    let all = whole(units)?
+        .checked_mul(1_000)?
+        .checked_add(whole(&part)?)?;
     (!units.is_empty() && all <= 100_000).then_some(all)
 }
 
@@ -238,11 +242,28 @@ mod tests {
         for (written, endpoint, pool, most) in good {
             let budget = Budget::read(written).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(budget.endpoint.as_deref(), endpoint, "{written}");
-            assert_eq!((budget.pool.as_str(), budget.most), (pool, most), "{written}");
+            assert_eq!(
+                (budget.pool.as_str(), budget.most),
+                (pool, most),
+                "{written}"
+            );
         }
         let bad = [
-            "", "daily", "=5", "crm.=5", ".daily=5", "daily=", "daily=%", "daily=-1", "daily=1e3",
-            "daily=1.5", "daily=101%", "daily=1.2345%", "daily=.5%", "daily=many", "daily=5%%",
+            "",
+            "daily",
+            "=5",
+            "crm.=5",
+            ".daily=5",
+            "daily=",
+            "daily=%",
+            "daily=-1",
+            "daily=1e3",
+            "daily=1.5",
+            "daily=101%",
+            "daily=1.2345%",
+            "daily=.5%",
+            "daily=many",
+            "daily=5%%",
             "daily=99999999999999999999",
         ];
         for written in bad {

@@ -11,9 +11,7 @@ use tidegate_core::pace::{Level, PoolCounts, PoolFigures, PoolOverride};
 use tidegate_core::record::Sides;
 use tidegate_core::sync::Side;
 use tidegate_core::time::Now;
-use tidegate_gateway::{
-    Allowances, Gateway, Intent, Journal, JournalError, Outside, SystemClock,
-};
+use tidegate_gateway::{Allowances, Gateway, Intent, Journal, JournalError, Outside, SystemClock};
 use tidegate_store::Store;
 
 use crate::allowances::{self, AllowanceError};
@@ -130,18 +128,27 @@ pub(crate) async fn look(
     }
     let used = |name: &&Arc<str>| {
         let here = |sync: &SeenSync| {
-            Side::BOTH.iter().any(|side| sync.model.spec.side(*side).endpoint == **name)
+            Side::BOTH
+                .iter()
+                .any(|side| sync.model.spec.side(*side).endpoint == **name)
         };
         syncs.iter().any(here)
     };
     let mut endpoints = BTreeMap::new();
     for name in gateways.keys().filter(used) {
         let (reached, endpoint) = (&gateways[name], &config.endpoints[name]);
-        let manifest = plugins[&reached.plugin].manifest().clone().at(&endpoint.config);
-        let known = store.map(|store| remains::is_known(store, name)).transpose()?;
+        let manifest = plugins[&reached.plugin]
+            .manifest()
+            .clone()
+            .at(&endpoint.config);
+        let known = store
+            .map(|store| remains::is_known(store, name))
+            .transpose()?;
         let took = |calls: &BTreeMap<Arc<str>, u64>| calls.get(name).copied().unwrap_or_default();
         let seen = SeenEndpoint {
-            interval_ms: endpoint.interval_ms.unwrap_or_else(|| manifest.interval_ms()),
+            interval_ms: endpoint
+                .interval_ms
+                .unwrap_or_else(|| manifest.interval_ms()),
             manifest,
             overrides: endpoint.pools.clone(),
             figures: reached.gateway.pools(),
@@ -224,13 +231,19 @@ fn model(
     else {
         return Ok(None);
     };
-    let tables = store.map(|store| remains::tables(store, name)).transpose()?;
+    let tables = store
+        .map(|store| remains::tables(store, name))
+        .transpose()?;
     let fields = Sides { left, right };
     match Model::new(spec.clone(), tables.unwrap_or_default(), &fields, rules) {
         Ok(model) => Ok(Some(model)),
         Err(problems) => {
             for problem in problems {
-                findings.error(Code::MappingRefused, &join("syncs", name), problem.to_string());
+                findings.error(
+                    Code::MappingRefused,
+                    &join("syncs", name),
+                    problem.to_string(),
+                );
             }
             Ok(None)
         }
@@ -240,7 +253,11 @@ fn model(
 type Counts = BTreeMap<(Arc<str>, Arc<str>), Option<u64>>;
 
 /// Records by endpoint and object. One that can't be counted is no mistake: the plan says what is not known.
-async fn counts(config: &Config, reaches: &BTreeMap<Arc<str>, Reach>, only: Option<&str>) -> Counts {
+async fn counts(
+    config: &Config,
+    reaches: &BTreeMap<Arc<str>, Reach>,
+    only: Option<&str>,
+) -> Counts {
     let asked = reaches.iter().map(async |(name, reach)| {
         let mut objects: BTreeSet<Arc<str>> = BTreeSet::new();
         for (sync, meant) in &config.syncs {

@@ -77,25 +77,28 @@ fn direction(seen: &Seen, sync: &SeenSync, source: Side, bills: &mut Bills) -> D
         endpoint: spec.side(side).endpoint.to_string(),
         object: spec.side(side).object.to_string(),
     };
-    let mut writes = Vec::new();
-    let mut write = |lane, operation, rows, at_most| {
-        if rows > 0 {
-            let row = (lane, operation, rows, at_most);
-            writes.push(written(seen, sync, target, row, bills));
-        }
-    };
-    for ((from, lane, operation), rows) in &sync.remains.waiting {
-        if *from == source {
-            write(*lane, *operation, *rows, true);
-        }
-    }
+    let waiting = sync.remains.waiting.iter();
+    let waiting = waiting.filter(|((from, ..), _)| *from == source);
+    let mut rows: Vec<Rows> = waiting
+        .map(|((_, lane, operation), rows)| Rows {
+            lane: *lane,
+            operation: *operation,
+            rows: *rows,
+            at_most: true,
+        })
+        .collect();
     let ahead = sync.remains.first_reads[source];
     let first_read = (ahead != remains::FirstRead::Done).then(|| {
         let records = sync.records[source];
         let begun = ahead == remains::FirstRead::Begun;
         let empty = sync.records[target] == Some(0) && !begun;
         let operation = remains::creates(&sync.model, target);
-        write(Lane::Backfill, operation, records.unwrap_or_default(), !empty);
+        rows.push(Rows {
+            lane: Lane::Backfill,
+            operation,
+            rows: records.unwrap_or_default(),
+            at_most: !empty,
+        });
         let (from, to) = (&spec.side(source).endpoint, &spec.side(target).endpoint);
         if records.is_none() {
             bill(bills, from).incomplete = true;
@@ -103,13 +106,17 @@ fn direction(seen: &Seen, sync: &SeenSync, source: Side, bills: &mut Bills) -> D
         }
         let manifest = &seen.endpoints[from].manifest;
         let page = page_rows(seen, sync, source);
-        let rows = records.unwrap_or_default();
-        let reading = price::reading(manifest, StreamKind::Snapshot, rows, page);
-        bill(bills, from).first_reads.extend(reading.calls(Lane::Backfill));
+        let records_known = records.unwrap_or_default();
+        let reading = price::reading(manifest, StreamKind::Snapshot, records_known, page);
+        bill(bills, from)
+            .first_reads
+            .extend(reading.calls(Lane::Backfill));
         FirstRead {
             records,
             begun,
-            way: reading.read.map_or_else(String::new, |read| read.name.clone()),
+            way: reading
+                .read
+                .map_or_else(String::new, |read| read.name.clone()),
             calls: reading.total(),
         }
     });
@@ -122,24 +129,39 @@ fn direction(seen: &Seen, sync: &SeenSync, source: Side, bills: &mut Bills) -> D
             Side::Left => sync.remains.under_way,
             Side::Right => 0,
         },
-        writes,
+        writes: rows
+            .into_iter()
+            .filter(|rows| rows.rows > 0)
+            .map(|rows| written(seen, sync, target, rows, bills))
+            .collect(),
     }
+}
+
+/// Rows on their way to a side.
+struct Rows {
+    lane: Lane,
+    operation: OperationKind,
+    rows: u64,
+    at_most: bool,
 }
 
 fn page_rows(seen: &Seen, sync: &SeenSync, side: Side) -> u32 {
     let spec = &sync.model.spec;
     let room = u32::try_from(spec.queue_max).unwrap_or(u32::MAX);
-    seen.endpoints[&spec.side(side).endpoint].manifest.page_rows().min(room)
+    seen.endpoints[&spec.side(side).endpoint]
+        .manifest
+        .page_rows()
+        .min(room)
 }
 
-/// Rows on their way to a side, and back from it as changes that are known already.
-fn written(
-    seen: &Seen,
-    sync: &SeenSync,
-    target: Side,
-    (lane, operation, rows, at_most): (Lane, OperationKind, u64, bool),
-    bills: &mut Bills,
-) -> Write {
+/// What they become there, and what comes back from it as changes that are known already.
+fn written(seen: &Seen, sync: &SeenSync, target: Side, rows: Rows, bills: &mut Bills) -> Write {
+    let Rows {
+        lane,
+        operation,
+        rows,
+        at_most,
+    } = rows;
     let name = &sync.model.spec.side(target).endpoint;
     let endpoint = &seen.endpoints[name];
     let manifest = &endpoint.manifest;
@@ -147,7 +169,12 @@ fn written(
     let row_bytes = plan::row_bytes(sync.model.selected(target).len());
     let chosen = (lane, endpoint.level);
     let writes = price::writes(methods, chosen, operation, rows, row_bytes);
-    let back = price::reading(manifest, StreamKind::Changes, rows, page_rows(seen, sync, target));
+    let back = price::reading(
+        manifest,
+        StreamKind::Changes,
+        rows,
+        page_rows(seen, sync, target),
+    );
     let bill = bill(bills, name);
     bill.writes.extend(writes.calls(methods, lane));
     let lane_back = sync.model.spec.most_urgent();
@@ -164,7 +191,9 @@ fn written(
 
 fn quote(seen: &Seen, name: &Arc<str>, endpoint: &SeenEndpoint, mut bill: Bill) -> EndpointQuote {
     let manifest = &endpoint.manifest;
-    let look = price::reading(manifest, StreamKind::Changes, 0, u32::MAX).once.max(1);
+    let look = price::reading(manifest, StreamKind::Changes, 0, u32::MAX)
+        .once
+        .max(1);
     let positions = bill.new + bill.followed;
     let idle = price::idle(manifest, positions, endpoint.interval_ms);
     let looks = bill.new * look + bill.followed.div_ceil(idle.together);
@@ -208,7 +237,10 @@ fn quote(seen: &Seen, name: &Arc<str>, endpoint: &SeenEndpoint, mut bill: Bill) 
         calls: purposes,
         complete: !bill.incomplete,
         pools: pools(endpoint, &price.units, &idle_price.units),
-        never: lasts.as_ref().err().map_or_else(String::new, ToString::to_string),
+        never: lasts
+            .as_ref()
+            .err()
+            .map_or_else(String::new, ToString::to_string),
         lasts_ms: lasts.ok(),
         idle,
         asked: endpoint.discover + endpoint.prepare + endpoint.count,

@@ -73,7 +73,7 @@ pub(crate) fn of(
         let cursor = |kind, object: &str| {
             records::load_cursor(store, &streams::name(&spec.endpoint, kind, object))
         };
-        let place = match endpoint_wide[side] {
+        let place: &str = match endpoint_wide[side] {
             true => "*",
             false => &spec.object,
         };

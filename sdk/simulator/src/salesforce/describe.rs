@@ -46,7 +46,9 @@ pub(crate) fn limits(org: &mut Org, now_ms: u64) -> Answer {
 /// Records that are not in the recycle bin. An object without any, and one that is unknown, is left out.
 pub(crate) fn record_count(org: &Org, call: &Call) -> Result<Answer, ApiError> {
     let version = call.version.trim_start_matches('v').split('.').next();
-    let version: u32 = version.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let version: u32 = version
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default();
     if version < RECORD_COUNT_VERSION {
         return Err(ApiError::missing());
     }
