@@ -104,6 +104,8 @@ pub struct Pushes {
 /// What rows of one operation become.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Writes {
+    /// Rows of its first round, which is the largest.
+    pub round: usize,
     pub by: Vec<Pushes>,
     /// Rows that no method can carry.
     pub refused: u64,
@@ -121,6 +123,7 @@ pub fn writes(
     let offered = plan::offered(&usable, operation);
     let mut writes = Writes::default();
     for (round, times) in plan::rounds(&usable, rows) {
+        writes.round = writes.round.max(round);
         let uses = plan::uses(&offered, round, row_bytes);
         writes.refused += uses.refused as u64 * times;
         for (method, rows) in uses.pushes {

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tidegate_core::manifest::{Manifest, MethodKind};
+use tidegate_core::manifest::Manifest;
 use tidegate_core::pace::{Lane, Level};
-use tidegate_core::plan::Barred;
 use tidegate_core::plugin::OperationKind;
 use tidegate_core::price::{self, Verdict};
 use tidegate_core::sync::{DeletePolicy, Side, SyncSpec};
@@ -18,6 +17,7 @@ use crate::assembly;
 use crate::config::problem::{Problem, suggest};
 use crate::config::{self, Loaded};
 use crate::levels;
+use crate::quote::reasons::{self, Explanation};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ExplainArguments {
@@ -89,19 +89,6 @@ struct Target {
     break_evens: Vec<BreakEven>,
 }
 
-#[derive(Debug, Serialize)]
-struct Explanation {
-    method: String,
-    kind: MethodKind,
-    rows_min: u32,
-    rows_max: u32,
-    calls_each: u32,
-    /// For all rows by this method alone; `None` where it can't carry them.
-    calls: Option<u64>,
-    verdict: Verdict,
-    why: String,
-}
-
 /// From so many ready rows on, this method.
 #[derive(Debug, Serialize)]
 struct BreakEven {
@@ -166,24 +153,15 @@ fn explain<'a>(
         let methods = &manifest(side).methods;
         for operation in operations(spec, side) {
             let chosen = (lane, arguments.level);
-            let choices = price::choices(methods, chosen, operation, arguments.rows as usize);
-            let methods_told = choices.into_iter().map(|choice| Explanation {
-                method: choice.method.name.clone(),
-                kind: choice.method.kind,
-                rows_min: choice.method.rows_min,
-                rows_max: choice.method.rows_max,
-                calls_each: choice.method.calls,
-                calls: choice.calls,
-                verdict: choice.verdict,
-                why: why(choice.verdict, operation),
-            });
+            let rows = arguments.rows as usize;
+            let told = reasons::told(methods, chosen, operation, rows);
             let break_evens = price::break_evens(methods, chosen, operation);
             targets.push(Target {
                 side,
                 endpoint: spec.side(side).endpoint.to_string(),
                 object: spec.side(side).object.to_string(),
                 operation,
-                methods: methods_told.collect(),
+                methods: told,
                 break_evens: break_evens
                     .into_iter()
                     .map(|(rows, method)| BreakEven {
@@ -214,25 +192,6 @@ fn operations(spec: &SyncSpec, side: Side) -> Vec<OperationKind> {
         operations.push(OperationKind::Delete);
     }
     operations
-}
-
-fn why(verdict: Verdict, operation: OperationKind) -> String {
-    match verdict {
-        Verdict::Chosen => "taken: no other takes fewer calls".to_owned(),
-        Verdict::OtherOperations => format!("carries no {operation:?}s").to_lowercase(),
-        Verdict::Barred { why: Barred::Late } => {
-            "a job's outcomes come too late for the critical lane".to_owned()
-        }
-        Verdict::Barred {
-            why: Barred::Plenty,
-        } => "the normal lane waits for a job only from level stretch on".to_owned(),
-        Verdict::TooFew { rows_min } => format!("wants {} rows", count(u64::from(rows_min))),
-        Verdict::Dearer { by } => format!("{} more calls", count(by)),
-        Verdict::AsDear => {
-            "as many calls, but answers later, ties rows together or is larger than they need"
-                .to_owned()
-        }
-    }
 }
 
 fn text(explained: &Explained) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate_core::price::ANSWER_MS;
+use tidegate_core::price::{ANSWER_MS, Verdict};
 
 use super::exit::Exit;
 use super::print::{Table, Terminal, ago, chain, count};
@@ -123,7 +123,7 @@ fn refused(findings: Findings, terminal: &Terminal) -> Exit {
 }
 
 fn text(quote: &Quote) -> String {
-    let mut parts = vec![directions(&quote.directions)];
+    let mut parts = vec![directions(&quote.directions), reasons(&quote.directions)];
     parts.extend(quote.endpoints.iter().map(endpoint));
     if quote.endpoints.is_empty() {
         parts.push("no endpoint has an allowance, so nothing of it costs any".to_owned());
@@ -225,6 +225,40 @@ fn directions(directions: &[Direction]) -> String {
     let mut parts = vec![table.text()];
     parts.append(&mut notes);
     parts.join("\n")
+}
+
+/// Why each kind of row goes by its method, once for all syncs.
+fn reasons(directions: &[Direction]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for direction in directions {
+        for write in &direction.writes {
+            let taken = |verdict: &Verdict| *verdict == Verdict::Chosen;
+            let Some(chosen) = write.methods.iter().find(|one| taken(&one.verdict)) else {
+                continue;
+            };
+            let others = write.methods.iter().filter(|one| !taken(&one.verdict));
+            let others: Vec<String> = others
+                .map(|one| format!("{}: {}", one.method, one.why))
+                .collect();
+            if others.is_empty() {
+                continue;
+            }
+            let line = format!(
+                "{}: {} {}s of a round in the {} lane go by {} in {} calls; {}",
+                direction.to.endpoint,
+                count(write.round as u64),
+                lower(write.operation),
+                lower(write.lane),
+                chosen.method,
+                count(chosen.calls.unwrap_or_default()),
+                others.join("; ")
+            );
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines.join("\n")
 }
 
 fn rows(write: &Write) -> String {

@@ -5,11 +5,12 @@
 //!
 //! In reading order:
 //! - [`look`]: what must be asked, and what the asking costs
-//! - [`reckon`]: what it comes to
+//! - [`reckon`]: what it comes to; [`reasons`]: by which methods, and why
 //! - [`budget`]: whether it may
 
 pub(crate) mod budget;
 pub(crate) mod look;
+pub(crate) mod reasons;
 mod reckon;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,9 @@ pub(crate) struct Write {
     /// What both sides hold already is not written.
     pub(crate) at_most: bool,
     pub(crate) by: Vec<Pushes>,
+    /// Rows of the largest round, and why it goes by the method that it goes by.
+    pub(crate) round: usize,
+    pub(crate) methods: Vec<reasons::Explanation>,
     /// Rows that no method of the target carries.
     pub(crate) refused: u64,
 }

@@ -10,7 +10,9 @@ use tidegate_core::price::{self, Calls, Price, Stand};
 use tidegate_core::sync::Side;
 
 use super::look::{Seen, SeenEndpoint, SeenSync};
-use super::{Direction, EndpointQuote, FirstRead, Place, PoolQuote, Purposes, Quote, Units, Write};
+use super::{
+    Direction, EndpointQuote, FirstRead, Place, PoolQuote, Purposes, Quote, Units, Write, reasons,
+};
 use crate::sync::remains;
 
 /// What an endpoint is asked for, in the order in which a host asks.
@@ -185,6 +187,8 @@ fn written(seen: &Seen, sync: &SeenSync, target: Side, rows: Rows, bills: &mut B
         rows,
         at_most,
         by: writes.by,
+        round: writes.round,
+        methods: reasons::told(methods, chosen, operation, writes.round),
         refused: writes.refused,
     }
 }
