@@ -7,7 +7,7 @@ mod explain;
 mod pause;
 mod plan;
 mod plugin;
-pub(crate) mod print;
+mod print;
 mod quota;
 mod run;
 mod status;

@@ -119,7 +119,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A number with its thousands apart.
-pub(crate) fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

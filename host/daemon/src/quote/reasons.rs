@@ -7,8 +7,6 @@ use tidegate_core::plan::Barred;
 use tidegate_core::plugin::OperationKind;
 use tidegate_core::price::{self, Verdict};
 
-use crate::cli::print::count;
-
 /// One method of a connector's table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation {
@@ -55,9 +53,9 @@ fn why(verdict: Verdict, operation: OperationKind) -> String {
             why: Barred::Plenty,
         } => "the normal lane waits for a job only from level stretch on".to_owned(),
         Verdict::TooFew { rows_min } => {
-            format!("wants at least {} rows", count(u64::from(rows_min)))
+            format!("wants at least {rows_min} rows")
         }
-        Verdict::Dearer { by } => format!("{} more calls", count(by)),
+        Verdict::Dearer { by } => format!("{by} more calls"),
         Verdict::AsDear => {
             "as many calls, but answers later, ties rows together or is larger than they need"
                 .to_owned()
