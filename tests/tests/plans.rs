@@ -31,13 +31,13 @@ client-secret = { file = "client-secret" }
 "#;
 
 const SYNC: &str = r#"
-[syncs.{object}]
+[syncs.{sync}]
 initial = "left"
 left = { endpoint = "db", object = "{object}" }
 right = { endpoint = "crm", object = "{object}", key = "Tidegate_Id__c" }
-[syncs.{object}.mapping]
+[syncs.{sync}.mapping]
 plugin = "field-map"
-[syncs.{object}.mapping.config]
+[syncs.{sync}.mapping.config]
 rules = [{rules}]
 "#;
 
@@ -48,7 +48,10 @@ fn host_of(org: &Handle, syncs: &[(&str, &str)], interval: &str) -> Result<Host>
     let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let syncs: String = syncs
         .iter()
-        .map(|(object, rules)| SYNC.replace("{object}", object).replace("{rules}", rules))
+        .map(|(object, rules)| {
+            let sync = SYNC.replace("{sync}", &object.to_lowercase());
+            sync.replace("{object}", object).replace("{rules}", rules)
+        })
         .collect();
     let config = format!("{ENDPOINTS}{syncs}")
         .replace("{plugins}", &plugins.display().to_string())
@@ -218,10 +221,10 @@ async fn a_budget_is_kept_or_told() -> Result<()> {
         );
         ensure!(message.contains(words), "{budget}: {message}");
     }
-    let (code, answer, _) = ask(&host, &["plan", "--json", "--sync", "Contcat"]).await?;
+    let (code, answer, _) = ask(&host, &["plan", "--json", "--sync", "contcat"]).await?;
     let message = answer["message"].as_str().unwrap_or_default();
     ensure!(
-        code == Some(2) && message.contains("did you mean `Contact`?"),
+        code == Some(2) && message.contains("did you mean `contact`?"),
         "{answer}"
     );
     Ok(())
@@ -311,22 +314,22 @@ async fn a_choice_is_explained() -> Result<()> {
             .map(|method| method["verdict"]["is"].clone())
             .unwrap_or_default()
     };
-    let patient = explain(&["Contact", "--rows", "10000", "--lane", "backfill"]).await?;
+    let patient = explain(&["contact", "--rows", "10000", "--lane", "backfill"]).await?;
     ensure!(verdict(&patient, "bulk") == "chosen", "{patient:#}");
     ensure!(verdict(&patient, "composite") == "dearer", "{patient:#}");
     ensure!(patient["break_evens"][3]["rows"] == 5_001, "{patient:#}");
-    let urgent = explain(&["Contact", "--rows", "10000", "--lane", "critical"]).await?;
+    let urgent = explain(&["contact", "--rows", "10000", "--lane", "critical"]).await?;
     ensure!(verdict(&urgent, "composite") == "chosen", "{urgent:#}");
     ensure!(verdict(&urgent, "bulk") == "barred", "{urgent:#}");
-    let (code, _, output) = ask(&host, &["explain", "Contact", "--lane", "backfill"]).await?;
+    let (code, _, output) = ask(&host, &["explain", "contact", "--lane", "backfill"]).await?;
     println!("{}", String::from_utf8_lossy(&output.stdout));
     ensure!(code == Some(0), "{output:?}");
-    let (code, answer, _) = ask(&host, &["explain", "--json", "Kontact"]).await?;
+    let (code, answer, _) = ask(&host, &["explain", "--json", "kontact"]).await?;
     ensure!(
         code == Some(2) && answer["code"] == "unknown-sync",
         "{answer}"
     );
-    let (code, _, _) = ask(&host, &["explain", "Contact", "--lane", "urgent"]).await?;
+    let (code, _, _) = ask(&host, &["explain", "contact", "--lane", "urgent"]).await?;
     ensure!(code == Some(2), "a lane that is none was taken");
     Ok(())
 }
