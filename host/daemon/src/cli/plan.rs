@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::print::{Table, Terminal, ago, chain, count};
 use super::runtime;
 use crate::assembly;
-use crate::config::problem::{Findings, Problem, suggest};
+use crate::config::problem::{Findings, Problem, Severity, suggest};
 use crate::config::{self, Loaded};
 use crate::quote::budget::{self, Budget};
 use crate::quote::look::look;
@@ -112,6 +112,7 @@ fn refused(findings: Findings, terminal: &Terminal) -> Exit {
     let problems: Vec<String> = findings
         .into_problems()
         .iter()
+        .filter(|problem| problem.severity == Severity::Error)
         .map(Problem::to_string)
         .collect();
     let message = format!(
