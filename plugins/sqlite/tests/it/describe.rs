@@ -140,7 +140,8 @@ fn only_the_customers_own_tables_are_named() {
 #[test]
 fn tables_are_counted_and_views_are_not() {
     let library = Library::new(SCHEMA);
-    let statement = "INSERT INTO people (last_name) VALUES ('a'), ('b'), ('c')";
+    let statement =
+        "INSERT INTO people (last_name, status) VALUES ('a', 'x'), ('b', 'y'), ('c', 'z')";
     library.execute(statement);
     let settings =
         Settings::read(r#"{"tables": ["people", "company", "grown"]}"#).expect("settings");
