@@ -26,6 +26,7 @@
 //! - [`reference`]: fields that name other records, and what waits for a parent
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
+//! - [`price`]: what they will cost, before
 //! - [`job`]: pushes that a vendor works on, until every row of them is settled
 //! - [`verdict`]: from what happened to what is done about it
 //! - [`discreet`]: a vendor's words without customers' values
@@ -47,6 +48,7 @@ pub mod model;
 pub mod pace;
 pub mod plan;
 pub mod plugin;
+pub mod price;
 pub mod queue;
 pub mod record;
 pub mod reference;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::OperationKind;
+use crate::plugin::{OperationKind, StreamKind};
+use crate::time::parse_duration;
 
 mod check;
 mod text;
@@ -42,6 +43,8 @@ pub struct Manifest {
     pub throttles: Vec<Throttle>,
     #[serde(default)]
     pub methods: Vec<Method>,
+    #[serde(default)]
+    pub reads: Vec<Read>,
     #[serde(default)]
     pub webhook: Option<Webhook>,
 }
@@ -205,6 +208,32 @@ pub struct Capture {
     pub page_rows_max: u32,
 }
 
+const INTERVAL_MS: u64 = 5_000;
+const PAGE_ROWS: u32 = 200;
+
+impl Manifest {
+    /// Pause between looks at a stream when it is idle.
+    pub fn interval_ms(&self) -> u64 {
+        let capture = self.capture.as_ref();
+        let interval = capture.and_then(|capture| parse_duration(&capture.interval).ok());
+        interval.map_or(INTERVAL_MS, |interval| {
+            u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// The most rows of a page.
+    pub fn page_rows(&self) -> u32 {
+        let capture = self.capture.as_ref();
+        capture.map_or(PAGE_ROWS, |capture| capture.page_rows_max)
+    }
+
+    /// Whether one position covers all objects of an endpoint.
+    pub fn is_endpoint_wide(&self) -> bool {
+        let capture = self.capture.as_ref();
+        capture.is_some_and(|capture| capture.cursor == CursorScope::Endpoint)
+    }
+}
+
 fn one() -> u32 {
     1
 }
@@ -304,6 +333,16 @@ pub enum Cost {
 }
 
 impl Cost {
+    /// Units of a request that carries so many rows.
+    pub fn units(&self, rows: u32) -> u64 {
+        match self {
+            Self::Request(units) => u64::from(*units),
+            Self::Rows { rows: each, units } => {
+                u64::from(rows.max(1).div_ceil((*each).max(1))) * u64::from(*units)
+            }
+        }
+    }
+
     /// The least that such a request can draw.
     pub fn least(&self) -> u64 {
         match self {
@@ -399,6 +438,7 @@ impl Manifest {
         for gauge in &mut self.gauges {
             gauge.path = gauge.path_at(properties, config);
         }
+        self.reads.retain(|read| read.is_at(properties, config));
         self
     }
 }
@@ -459,6 +499,47 @@ pub struct Method {
     /// Rows may refer to rows of the same push.
     #[serde(default)]
     pub references: bool,
+    /// Pools from which one request of a use draws by its rows, besides those from which every request does. For
+    /// what is said before a request is made; a request itself is told by `requests` of the pool.
+    #[serde(default)]
+    pub draws: Vec<String>,
+}
+
+impl Method {
+    pub fn carries(&self, operation: OperationKind) -> bool {
+        self.operations.contains(&operation)
+    }
+}
+
+/// One way in which the connector reads an object. The connector chooses, by the fewest calls; this says what its choice
+/// will cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Read {
+    pub name: String,
+    pub of: StreamKind,
+    /// Rows that one call brings at most.
+    pub rows_max: u32,
+    /// Calls of a stream before its first row.
+    #[serde(default)]
+    pub calls_once: u32,
+    /// Pools from which one of those draws, besides those from which every request does.
+    #[serde(default)]
+    pub draws: Vec<String>,
+    /// Only where these properties of the endpoint's config have one of these values.
+    #[serde(default)]
+    pub when: BTreeMap<String, Vec<serde_json::Value>>,
+}
+
+impl Read {
+    fn is_at(&self, properties: &serde_json::Value, config: &serde_json::Value) -> bool {
+        self.when.iter().all(|(name, values)| {
+            let value = config
+                .get(name)
+                .or_else(|| properties.get(name)?.get("default"));
+            value.is_some_and(|value| values.contains(value))
+        })
+    }
 }
 
 /// How deliveries to us are signed.

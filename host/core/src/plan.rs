@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::batch::{Column, Packed, Values};
 use crate::manifest::{Method, MethodKind};
 use crate::merge::Write;
@@ -30,18 +32,34 @@ pub struct Plan {
 /// Rows of one job at most, whatever the vendor takes: a round holds them in memory, several times over.
 const JOB_ROWS_MAX: usize = 10_000;
 
-/// Methods that a lane's rows may take. A job's outcomes come late, and one row of it waits for all: so it is for what
-/// can wait, and for more when the allowance runs out.
+/// Why a lane's rows may not take a method now. A job's outcomes come late, and one row of it waits for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Barred {
+    /// What is critical never waits for a job.
+    Late,
+    /// The normal lane waits for one only when an allowance runs out.
+    Plenty,
+}
+
+pub fn barred(method: &Method, lane: Lane, level: Level) -> Option<Barred> {
+    match (method.kind, lane) {
+        (MethodKind::Interactive, _) | (MethodKind::Job, Lane::Backfill) => None,
+        (MethodKind::Job, Lane::Critical) => Some(Barred::Late),
+        (MethodKind::Job, Lane::Normal) => (level < Level::Stretch).then_some(Barred::Plenty),
+    }
+}
+
+/// Methods that a lane's rows may take. The level is asked for only where it decides.
 pub fn usable(methods: &[Method], lane: Lane, level: impl FnOnce() -> Level) -> Vec<&Method> {
     let offers = methods.iter().any(|method| method.kind == MethodKind::Job);
-    let jobs = match lane {
-        Lane::Critical => false,
-        Lane::Normal => offers && level() >= Level::Stretch,
-        Lane::Backfill => offers,
+    let level = match lane {
+        Lane::Normal if offers => level(),
+        _ => Level::default(),
     };
     methods
         .iter()
-        .filter(|method| jobs || method.kind == MethodKind::Interactive)
+        .filter(|method| barred(method, lane, level).is_none())
         .collect()
 }
 
@@ -70,6 +88,56 @@ fn widest(usable: &[&Method], kind: MethodKind) -> Option<usize> {
     methods.map(|method| method.rows_max as usize).max()
 }
 
+/// The rounds that so many rows become which are all ready: rows of a round, and how many rounds have as many.
+pub fn rounds(usable: &[&Method], mut rows: u64) -> Vec<(usize, u64)> {
+    let mut rounds = Vec::new();
+    while rows > 0 {
+        let ready = usize::try_from(rows).unwrap_or(usize::MAX);
+        let round = round_rows(usable, ready).clamp(1, ready);
+        // More rows than any job takes are as good as any number of them.
+        let beyond = rows.saturating_sub(JOB_ROWS_MAX as u64);
+        let times = (beyond / round as u64).max(1);
+        rounds.push((round, times));
+        rows -= round as u64 * times;
+    }
+    rounds
+}
+
+/// What so many rows of one operation become, each of so many bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses<'a> {
+    /// A method, and the rows of one push by it.
+    pub pushes: Vec<(&'a Method, usize)>,
+    /// Rows that no method can carry.
+    pub refused: usize,
+}
+
+/// As [`plan`] does it with rows of which nothing else is known.
+pub fn uses<'a>(offered: &[&'a Method], mut rows: usize, row_bytes: u64) -> Uses<'a> {
+    let mut uses = Uses::default();
+    while rows > 0 {
+        let Some(method) = cheapest(offered, rows) else {
+            uses.refused += rows;
+            break;
+        };
+        let fitting = usize::try_from(method.bytes_max / row_bytes.max(1)).unwrap_or(usize::MAX);
+        let taken = rows.min(method.rows_max as usize).min(fitting);
+        match taken {
+            0 => uses.refused += 1,
+            taken => uses.pushes.push((method, taken)),
+        }
+        rows -= taken.max(1);
+    }
+    uses
+}
+
+/// Those that carry an operation.
+pub fn offered<'a>(methods: &[&'a Method], operation: OperationKind) -> Vec<&'a Method> {
+    let mut offered = methods.to_vec();
+    offered.retain(|method| method.carries(operation));
+    offered
+}
+
 /// Writes of one sync to one side.
 pub fn plan(
     model: &Model,
@@ -87,11 +155,7 @@ pub fn plan(
     }
     for (operation, mut rows) in kinds {
         beside_siblings(model, target, &mut rows);
-        let offered: Vec<&Method> = methods
-            .iter()
-            .copied()
-            .filter(|method| method.operations.contains(&operation))
-            .collect();
+        let offered = offered(methods, operation);
         while !rows.is_empty() {
             let Some(method) = cheapest(&offered, rows.len()) else {
                 refuse_all(model, target, operation, &mut rows, &mut plan);
@@ -133,20 +197,25 @@ fn parent(write: &Write, field: FieldId) -> Option<&str> {
 
 /// Fewest calls for so many rows; among equals the one that answers at once, then the one that ties rows together
 /// least, then the smaller one.
-fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
-    offered
+pub fn cheapest<'a>(offered: &[&'a Method], rows: usize) -> Option<&'a Method> {
+    let priced = offered
         .iter()
-        .filter(|method| rows >= method.rows_min as usize)
-        .min_by_key(|method| {
-            let uses = rows.div_ceil(method.rows_max.max(1) as usize) as u64;
-            (
-                uses * u64::from(method.calls),
-                method.kind == MethodKind::Job,
-                method.references,
-                method.rows_max,
-            )
-        })
-        .copied()
+        .filter_map(|method| Some((calls(method, rows)?, *method)));
+    let cheapest = priced.min_by_key(|(calls, method)| {
+        (
+            *calls,
+            method.kind == MethodKind::Job,
+            method.references,
+            method.rows_max,
+        )
+    });
+    cheapest.map(|(_, method)| method)
+}
+
+/// Calls that so many rows cost by a method alone; `None` where they are too few for it.
+pub fn calls(method: &Method, rows: usize) -> Option<u64> {
+    let uses = rows.div_ceil(method.rows_max.max(1) as usize) as u64;
+    (rows >= method.rows_min as usize).then(|| uses * u64::from(method.calls))
 }
 
 /// As many of the first rows as the method holds.
@@ -187,9 +256,18 @@ fn before_siblings(model: &Model, target: Side, rows: &[(LinkId, Write)], fittin
     }
 }
 
+/// A row's and each value's name and quotes.
+const OVERHEAD: usize = 64;
+/// A value of which nothing is known: as much as a number or a moment takes.
+const VALUE_BYTES: usize = 28;
+
+/// About as much as a row with so many fields takes whose values are not known.
+pub fn row_bytes(fields: usize) -> u64 {
+    (OVERHEAD + fields * (OVERHEAD + VALUE_BYTES)) as u64
+}
+
 /// A row with its field names and quotes, as a text format would carry it, with room for escapes.
 fn bytes_of(write: &Write) -> u64 {
-    const OVERHEAD: usize = 64;
     let values: usize = write
         .values
         .iter()
@@ -201,7 +279,7 @@ fn bytes_of(write: &Write) -> u64 {
 fn value_bytes(value: &Value) -> usize {
     match value {
         Value::Null | Value::Boolean(_) => 5,
-        Value::Integer(_) | Value::Float(_) | Value::Timestamp(_) | Value::Date(_) => 28,
+        Value::Integer(_) | Value::Float(_) | Value::Timestamp(_) | Value::Date(_) => VALUE_BYTES,
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => text.len() + text.len() / 8,
         Value::Bytes(bytes) => bytes.len().div_ceil(3) * 4,
     }
@@ -323,6 +401,7 @@ mod tests {
             calls,
             objects_max: 1,
             references: name == "graph",
+            draws: Vec::new(),
         }
     }
 

@@ -43,9 +43,14 @@ pub enum Start {
     AfterOther,
 }
 
+/// Rounds of a lane that run side by side.
+pub fn most(lane: Lane) -> usize {
+    ROUNDS_MAX[lane as usize]
+}
+
 /// `running` rounds of the same direction; `full` is what one round takes, where calls cost.
 pub fn start(ready: &Ready, running: usize, full: Option<usize>, now_ms: u64) -> Start {
-    if running >= ROUNDS_MAX[ready.lane as usize] {
+    if running >= most(ready.lane) {
         return Start::AfterOther;
     }
     let until_ms = ready.since_ms + ready.linger_ms();

@@ -113,6 +113,17 @@ pub enum Initial {
     None,
 }
 
+impl Initial {
+    pub fn reads(self, side: Side) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Left => side == Side::Left,
+            Self::Right => side == Side::Right,
+            Self::None => false,
+        }
+    }
+}
+
 /// A field on each side that names a record of another sync, or of the same one. Each side holds the id of its own
 /// record of that pair.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -101,14 +101,22 @@ fn found(store: &Store, account: &str) -> Result<Vec<PoolCounts>, AllowanceError
     })
 }
 
+/// Gives every account what an earlier run drew, for somebody who only looks.
+pub fn recall(store: &Store, gateways: &BTreeMap<Arc<str>, Reached>) -> Result<(), AllowanceError> {
+    for (name, account) in accounts(gateways) {
+        account.restore(&found(store, name)?);
+    }
+    Ok(())
+}
+
 /// Gives every account what an earlier run drew, and puts what may leave next on the books: from here on requests
 /// leave only as long as a [`Keeper`] works. Called before the first request (invariant 7).
 pub fn restore(
     store: &Store,
     gateways: &BTreeMap<Arc<str>, Reached>,
 ) -> Result<(), AllowanceError> {
-    for (name, account) in accounts(gateways) {
-        account.restore(&found(store, name)?);
+    recall(store, gateways)?;
+    for account in accounts(gateways).into_values() {
         account.keep_books();
     }
     Ok(())

@@ -10,6 +10,7 @@
 //! - [`allowances`]: what was drawn from the vendors, kept over a restart
 //! - [`gauges`]: vendors' own figures, where no answer tells them
 //! - [`grants`]: credentials that were renewed meanwhile
+//! - `quote`: what the syncs would cost, before a host runs
 //! - [`quota`], [`usage`]: how the allowances stand, and what was used of them
 //! - [`levels`]: how far allowances are used up
 //! - [`ailing`]: endpoints that fail
@@ -40,6 +41,7 @@ pub mod logs;
 pub mod metrics;
 pub mod progress;
 pub mod quota;
+mod quote;
 pub mod shelf;
 pub mod status;
 pub mod sync;

@@ -86,7 +86,7 @@ macro_rules! itself {
     })* };
 }
 
-itself!(Vec<u8>, Vec<i64>, Vec<i32>, Vec<f64>, String);
+itself!(Vec<u8>, Vec<i64>, Vec<i32>, Vec<f64>, String, u64);
 
 // ---- records -------------------------------------------------------------------------------
 

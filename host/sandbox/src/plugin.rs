@@ -158,6 +158,31 @@ impl Plugin {
         .await
     }
 
+    /// How many records each of these objects has; `None` where that is not cheap to know.
+    pub async fn count(
+        &self,
+        outside: Arc<dyn Outside>,
+        call: Call,
+        ctx: &ConnectorContext,
+        objects: Vec<String>,
+    ) -> Result<Vec<Option<u64>>, CallError> {
+        self.watched(async {
+            let asked = objects.len();
+            let answer: Result<Vec<Option<u64>>, Fault> = connector_call!(
+                self,
+                "count",
+                outside,
+                call,
+                ctx,
+                |guest, store, context| guest.call_count(store, &context, &objects)
+            );
+            let counts = answer?;
+            contract::counts(asked, &counts)?;
+            Ok(counts)
+        })
+        .await
+    }
+
     pub async fn prepare(
         &self,
         outside: Arc<dyn Outside>,

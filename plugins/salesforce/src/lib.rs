@@ -10,7 +10,7 @@
 //! - [`answer`]: answers without success, as faults
 //! - [`stamp`], [`id`], [`kind`]: moments, ids and values, to and from Salesforce's spelling
 //! - [`soql`]: the text of queries
-//! - [`describe`], [`discover`]: what objects and fields there are
+//! - [`describe`], [`discover`]: what objects and fields there are; [`count`]: how many records
 //! - [`shape`]: what a reader must know of an object, and when to ask anew
 //! - [`rows`]: records as rows
 //! - [`compact`], [`cursor`]: what a stream remembers, in few bytes
@@ -36,6 +36,7 @@ mod kind;
 mod soql;
 mod stamp;
 
+mod count;
 mod describe;
 mod discover;
 
@@ -77,6 +78,14 @@ impl Connector for Salesforce {
         objects: Vec<String>,
     ) -> Result<Catalog, Fault> {
         discover::discover(&Org::new(gateway, context)?, &objects)
+    }
+
+    fn count(
+        gateway: &dyn Gateway,
+        context: &Context,
+        objects: Vec<String>,
+    ) -> Result<Vec<Option<u64>>, Fault> {
+        count::count(&Org::new(gateway, context)?, &objects)
     }
 
     fn prepare(

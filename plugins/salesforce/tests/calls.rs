@@ -87,6 +87,34 @@ fn record(object: &str, field: &str) -> Json {
     body
 }
 
+/// One call tells of all that Salesforce keeps count of, and one more of what it has no figure for.
+#[test]
+fn many_objects_are_counted_in_two_calls() {
+    let world = World::new(Options::default());
+    let keys: Vec<u64> = (1..=300).collect();
+    let group = upserts("Account", &keys, 0, |key| format!("name {key}"));
+    push(&world, "composite", vec![group], Vec::new());
+    let count = |objects: &[&str]| {
+        let before = world.calls();
+        let objects = objects.iter().map(|name| (*name).to_owned()).collect();
+        let counts = Salesforce::count(&world.wire, &world.context(), objects).expect("counts");
+        (counts, world.calls() - before)
+    };
+    assert_eq!(count(&["Account"]), (vec![Some(300)], 1));
+    let all = [
+        "Lead",
+        "Account",
+        "Nothing__c",
+        "no name",
+        "Contact",
+        "Opportunity",
+    ];
+    let known = vec![Some(0), Some(300), None, None, Some(0), Some(0)];
+    // The unknown one is asked for by itself when it has spoilt its part.
+    assert_eq!(count(&all), (known, 3));
+    assert_eq!(count(&[]), (vec![], 0));
+}
+
 #[test]
 fn a_thousand_rows_are_one_call() {
     let world = World::new(Options::default());

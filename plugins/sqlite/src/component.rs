@@ -39,6 +39,14 @@ impl Connector for Sqlite {
         Ok(Catalog { identity, objects })
     }
 
+    fn count(
+        gateway: &dyn Gateway,
+        context: &Context,
+        objects: Vec<String>,
+    ) -> Result<Vec<Option<u64>>, Fault> {
+        schema::count(&Host(gateway), &Settings::read(&context.config)?, &objects)
+    }
+
     fn prepare(
         gateway: &dyn Gateway,
         context: &Context,

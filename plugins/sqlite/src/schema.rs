@@ -156,6 +156,34 @@ pub fn describe(
     Ok(assemble(settings, objects, &answers))
 }
 
+/// How many rows each of the tables has, by its smallest index; `None` for what is none or is hidden. Views are left out, since
+/// nobody knows what their query costs.
+pub fn count(
+    database: &dyn Database,
+    settings: &Settings,
+    objects: &[String],
+) -> Result<Vec<Option<u64>>, Fault> {
+    let tables = describe(database, settings, objects)?;
+    let tables: Vec<&Table> = tables.iter().filter(|table| !table.view).collect();
+    let counting = tables.iter().map(|table| {
+        let name = quoting::name(&table.name);
+        Statement::once(
+            format!("SELECT count(*) FROM {name}"),
+            vec![],
+            &[Class::Integer],
+        )
+    });
+    let counted = fetch_all(database, counting.collect())?;
+    let count = |object: &String| {
+        let place = tables.iter().position(|table| table.name == *object)?;
+        match counted[place].rows.first()?.first()? {
+            Value::Integer(count) => u64::try_from(*count).ok(),
+            _ => None,
+        }
+    };
+    Ok(objects.iter().map(count).collect())
+}
+
 pub(crate) fn assemble(settings: &Settings, objects: &[String], answers: &[Rows]) -> Vec<Table> {
     let [tables, columns, indexes, references] = answers else {
         return Vec::new();

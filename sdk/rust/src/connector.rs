@@ -30,6 +30,15 @@ pub trait Connector {
         objects: Vec<String>,
     ) -> Result<Catalog, Fault>;
 
+    /// How many records each object has, where that is cheap to know; unless implemented, of none.
+    fn count(
+        _gateway: &dyn Gateway,
+        _context: &Context,
+        objects: Vec<String>,
+    ) -> Result<Vec<Option<u64>>, Fault> {
+        Ok(vec![None; objects.len()])
+    }
+
     /// Lists, does or undoes what must exist at the vendor.
     fn prepare(
         gateway: &dyn Gateway,
@@ -304,6 +313,13 @@ macro_rules! connector_guest {
                 objects: Vec<String>,
             ) -> Result<$crate::Catalog, $crate::Fault> {
                 <$connector as $crate::Connector>::discover(&$crate::Host, &context, objects)
+            }
+
+            fn count(
+                context: $crate::Context,
+                objects: Vec<String>,
+            ) -> Result<Vec<Option<u64>>, $crate::Fault> {
+                <$connector as $crate::Connector>::count(&$crate::Host, &context, objects)
             }
 
             fn prepare(

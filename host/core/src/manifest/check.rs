@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::text::{Document, ManifestProblem, nearest};
-use super::{Auth, Manifest, Method, PluginKind, Pool, Window};
+use super::{Auth, Manifest, Method, PluginKind, Pool, Read, Window};
 use crate::time::parse_duration;
 
 /// Mistakes are gathered with their pointers, and get their places at the end.
@@ -35,6 +35,7 @@ pub(super) fn check(
     check.gauges();
     check.throttles();
     check.methods();
+    check.reads();
     check.webhook();
     check
         .found
@@ -96,6 +97,7 @@ impl Check<'_> {
             ("gauges", !manifest.gauges.is_empty()),
             ("throttles", !manifest.throttles.is_empty()),
             ("methods", !manifest.methods.is_empty()),
+            ("reads", !manifest.reads.is_empty()),
             ("webhook", manifest.webhook.is_some()),
         ];
         if manifest.plugin.kind == PluginKind::Mapping {
@@ -370,7 +372,8 @@ impl Check<'_> {
     }
 
     fn methods(&mut self) {
-        for (index, method) in self.manifest.methods.iter().enumerate() {
+        let manifest = self.manifest;
+        for (index, method) in manifest.methods.iter().enumerate() {
             let pointer = format!("/methods/{index}");
             let Method {
                 rows_min,
@@ -393,11 +396,43 @@ impl Check<'_> {
                 let reason = format!("asks for at least {rows_min} rows and at most {rows_max}");
                 self.problem(format!("{pointer}/rows-min"), reason);
             }
+            for (place, pool) in method.draws.iter().enumerate() {
+                self.pool_named(format!("{pointer}/draws/{place}"), pool);
+            }
             if method.operations.is_empty() {
                 self.problem(
                     format!("{pointer}/operations"),
                     "needs at least one operation",
                 );
+            }
+        }
+    }
+
+    fn reads(&mut self) {
+        let manifest = self.manifest;
+        for (index, read) in manifest.reads.iter().enumerate() {
+            let pointer = format!("/reads/{index}");
+            self.above_zero(format!("{pointer}/rows-max"), read.rows_max.into());
+            for (place, pool) in read.draws.iter().enumerate() {
+                self.pool_named(format!("{pointer}/draws/{place}"), pool);
+            }
+            let properties = manifest.config.get("properties");
+            for name in read.when.keys() {
+                if properties.is_none_or(|all| all.get(name).is_none()) {
+                    let reason = format!("`{name}` is no property of the plugin's config");
+                    self.problem(format!("{pointer}/when/{name}"), reason);
+                }
+            }
+            let same = |other: &Read| other.name == read.name && other.of == read.of;
+            if !is_name(&read.name) {
+                let reason = format!(
+                    "`{}` is not a name: lower-case letters, digits and hyphens",
+                    read.name
+                );
+                self.problem(format!("{pointer}/name"), reason);
+            } else if manifest.reads[..index].iter().any(same) {
+                let reason = format!("there is another `{}` for the same in [[reads]]", read.name);
+                self.problem(format!("{pointer}/name"), reason);
             }
         }
     }

@@ -107,12 +107,8 @@ impl Tariff {
             return 0;
         }
         let ruled = self.costs.iter().find(|rule| drawn(&rule.when));
-        match ruled.map_or(&self.otherwise, |rule| &rule.cost) {
-            Cost::Request(units) => u64::from(*units),
-            Cost::Rows { rows, units } => {
-                u64::from(shape.rows.max(1).div_ceil((*rows).max(1))) * u64::from(*units)
-            }
-        }
+        let cost = ruled.map_or(&self.otherwise, |rule| &rule.cost);
+        cost.units(shape.rows)
     }
 }
 

@@ -50,6 +50,14 @@ impl Reach {
             .await
     }
 
+    /// How many records its objects have, where that is cheap to know.
+    pub(crate) async fn count(&self, objects: Vec<String>) -> Result<Vec<Option<u64>>, CallError> {
+        let (call, context) = (reading("count"), self.context());
+        self.plugin
+            .count(self.outside.clone(), call, &context, objects)
+            .await
+    }
+
     /// What would be set up at the endpoint.
     pub(super) async fn plan(&self, demands: Vec<Demand>) -> Result<Vec<Step>, CallError> {
         self.plugin
@@ -74,10 +82,10 @@ fn reading(function: &'static str) -> Call {
     }
 }
 
-pub(super) type Catalogs = BTreeMap<Arc<str>, Catalog>;
+pub(crate) type Catalogs = BTreeMap<Arc<str>, Catalog>;
 
 /// Describes every object that a sync names, all endpoints at once.
-pub(super) async fn discover(
+pub(crate) async fn discover(
     config: &Config,
     reaches: &BTreeMap<Arc<str>, Reach>,
     findings: &Findings,
@@ -125,7 +133,7 @@ pub(super) async fn accounts(
 }
 
 /// The words of a failed call, and its code once.
-pub(super) fn told(error: &CallError) -> String {
+pub(crate) fn told(error: &CallError) -> String {
     let message = match error {
         CallError::Fault(fault) => &fault.message,
         CallError::Breach { message, .. }
@@ -184,7 +192,7 @@ pub(super) async fn objects(
     }
 }
 
-pub(super) fn schema<'a>(catalog: &'a Catalog, object: &str) -> Option<&'a ObjectSchema> {
+pub(crate) fn schema<'a>(catalog: &'a Catalog, object: &str) -> Option<&'a ObjectSchema> {
     catalog.objects.iter().find(|found| found.name == object)
 }
 

@@ -54,16 +54,28 @@ pub async fn endpoints(
 ) -> Vec<Planned> {
     let catalogs = live::discover(config, reaches, findings).await;
     live::accounts(config, reaches, findings).await;
-    live::objects(config, reaches, &catalogs, findings).await;
-    live::identities(config, &catalogs, findings);
-    let rules = mappings(config, plugins, &catalogs, findings).await;
+    let rules = rules(config, plugins, reaches, &catalogs, findings).await;
+    plan(config, reaches, &catalogs, &rules, findings).await
+}
+
+/// What each mapping says that it does, and whether that fits what the endpoints have.
+pub(crate) async fn rules(
+    config: &Config,
+    plugins: &Plugins,
+    reaches: &BTreeMap<Arc<str>, Reach>,
+    catalogs: &Catalogs,
+    findings: &Findings,
+) -> Rules {
+    live::objects(config, reaches, catalogs, findings).await;
+    live::identities(config, catalogs, findings);
+    let rules = mappings(config, plugins, catalogs, findings).await;
     for (name, sync) in &config.syncs {
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
-        fields::check(sync, schemas(sync, &catalogs), rules, findings);
-        lanes::check(sync, schemas(sync, &catalogs), findings);
-        references::check(config, sync, schemas(sync, &catalogs), rules, findings);
+        fields::check(sync, schemas(sync, catalogs), rules, findings);
+        lanes::check(sync, schemas(sync, catalogs), findings);
+        references::check(config, sync, schemas(sync, catalogs), rules, findings);
     }
-    plan(config, reaches, &catalogs, &rules, findings).await
+    rules
 }
 
 fn schemas<'a>(sync: &Sync, catalogs: &'a Catalogs) -> Schemas<'a> {
@@ -77,7 +89,7 @@ fn schemas<'a>(sync: &Sync, catalogs: &'a Catalogs) -> Schemas<'a> {
     }
 }
 
-type Rules = BTreeMap<Arc<str>, Vec<Rule>>;
+pub(crate) type Rules = BTreeMap<Arc<str>, Vec<Rule>>;
 
 /// What each mapping says that it does. Without catalogs a mapping judges its config alone.
 async fn mappings(
@@ -138,7 +150,7 @@ fn is_place(table: &str, word: &str, findings: &Findings) -> bool {
 }
 
 /// What would be set up where, for an operator to read first.
-async fn plan(
+pub(crate) async fn plan(
     config: &Config,
     reaches: &BTreeMap<Arc<str>, Reach>,
     catalogs: &Catalogs,

@@ -17,6 +17,8 @@ pub enum Exit {
     NeedsPerson = 4,
     /// No host is running where one was asked for.
     NotRunning = 5,
+    /// A plan costs more than its budget.
+    OverBudget = 6,
 }
 
 pub(super) const HELP: &str = "\
@@ -26,7 +28,8 @@ Exit codes:
   2  the command line or the config is wrong
   3  the store is locked by another host, damaged, or out of disk
   4  a sync has stopped and waits for a person
-  5  no host is running";
+  5  no host is running
+  6  a plan costs more than its budget";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -3,7 +3,9 @@
 mod check;
 mod demo;
 mod exit;
+mod explain;
 mod pause;
+mod plan;
 mod plugin;
 mod print;
 mod quota;
@@ -49,6 +51,10 @@ struct Arguments {
 enum Command {
     /// Find everything that is wrong with the config, at once
     Check(check::CheckArguments),
+    /// Show what would be written, by which method, and what it costs, before anything is done
+    Plan(plan::PlanArguments),
+    /// Show by which method rows of a sync travel, and why by none of the others
+    Explain(explain::ExplainArguments),
     /// Keep the syncs in step until SIGTERM or SIGINT
     Run,
     /// Show how a running host is doing
@@ -92,6 +98,8 @@ pub fn main() -> ExitCode {
     let ask = |request: Request| status::run(&config, &request, &terminal);
     let exit = match command {
         Command::Check(arguments) => check::run(&config, &arguments, &terminal),
+        Command::Plan(arguments) => plan::run(&config, &arguments, &terminal),
+        Command::Explain(arguments) => explain::run(&config, &arguments, &terminal),
         Command::Run => run::run(&config, &terminal),
         Command::Status(arguments) => ask(arguments.into()),
         Command::Quota => ask(Request::Quota),

@@ -25,6 +25,7 @@
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
 //! - [`records`]: where things stand in the store
+//! - [`remains`]: what is left to do there, for a host that is not running
 //! - [`alarms`]: what is wrong with them, for alerts
 //! - [`tally`]: what has been done, and how long changes took
 //! - [`gates`]: what people hold back, for the tasks beside the engine
@@ -52,6 +53,7 @@ mod polls;
 mod pulls;
 mod reading;
 mod records;
+pub(crate) mod remains;
 mod round;
 mod running;
 mod settling;

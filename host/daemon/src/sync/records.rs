@@ -128,9 +128,14 @@ pub(super) fn put_holds(changes: &mut Changes, holds: &Holds) {
     changes.insert(HOLDS.to_vec(), Some(encode(holds)));
 }
 
+/// The sync's record, if it has ever been started.
+pub(super) fn find_sync(store: &Store, name: &str) -> Result<Option<SyncRecord>, LedgerError> {
+    load(store, "sync", &key(SYNC, name))
+}
+
 /// The sync's record, or a new one with the next free number.
 pub(super) fn load_sync(store: &Store, name: &str) -> Result<SyncRecord, LedgerError> {
-    if let Some(record) = load(store, "sync", &key(SYNC, name))? {
+    if let Some(record) = find_sync(store, name)? {
         return Ok(record);
     }
     let taken: u16 = load(store, "sync count", SYNCS)?.unwrap_or_default();

@@ -15,7 +15,7 @@ use tidegate_core::queue::Queue;
 use tidegate_core::record::{Entry, LinkId, Reason, Sides};
 use tidegate_core::reference::Parent;
 use tidegate_core::settle;
-use tidegate_core::sync::{Initial, Side};
+use tidegate_core::sync::Side;
 use tidegate_sandbox::Plugin;
 
 use super::Endpoint;
@@ -168,12 +168,7 @@ impl Sync {
 
     /// Whether all of a side's records are read once.
     pub(super) fn reads_whole(&self, side: Side) -> bool {
-        match self.running.model.spec.initial {
-            Initial::Both => true,
-            Initial::Left => side == Side::Left,
-            Initial::Right => side == Side::Right,
-            Initial::None => false,
-        }
+        self.running.model.spec.initial.reads(side)
     }
 
     /// The methods that a lane's changes to a side may take now.

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidegate_core::manifest::CursorScope;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{ChangeStream, Page, Selection, StreamKind};
 use tidegate_core::sync::Side;
@@ -97,8 +96,16 @@ pub(super) struct Stream {
 
 /// Whether one position covers all objects of an endpoint.
 pub(super) fn endpoint_wide(endpoint: &Endpoint) -> bool {
-    let capture = endpoint.plugin.manifest().capture.as_ref();
-    capture.is_some_and(|capture| capture.cursor == CursorScope::Endpoint)
+    endpoint.plugin.manifest().is_endpoint_wide()
+}
+
+/// Names a stream in the store. The object is `*` where one position covers all.
+pub(super) fn name(endpoint: &str, kind: StreamKind, object: &str) -> String {
+    let kind = match kind {
+        StreamKind::Changes => "changes",
+        StreamKind::Snapshot => "snapshot",
+    };
+    format!("{endpoint}\0{kind}\0{object}")
 }
 
 /// The stream of changes of one position, and a snapshot of each of its objects that is read whole. The first
@@ -131,14 +138,15 @@ pub(super) fn open(
     };
     let mut streams = Vec::new();
     for (source, _) in sources.iter().zip(initial).filter(|(_, whole)| **whole) {
-        let name = format!("{}\0snapshot\0{}", endpoint.name, source.selection.object);
+        let object = &source.selection.object;
+        let name = name(&endpoint.name, StreamKind::Snapshot, object);
         let index = first + streams.len();
         streams.push(Stream {
             after: Some(after.clone()),
             ..stream(name, StreamKind::Snapshot, vec![source.clone()], index)
         });
     }
-    let name = format!("{}\0changes\0{object}", endpoint.name);
+    let name = name(&endpoint.name, StreamKind::Changes, &object);
     let index = first + streams.len();
     streams.push(Stream {
         begun: Some(begun),
@@ -256,20 +264,12 @@ impl Stream {
     }
 
     fn page_rows(&self) -> usize {
-        let capture = self.endpoint.plugin.manifest().capture.as_ref();
-        capture.map_or(200, |capture| capture.page_rows_max as usize)
+        self.endpoint.plugin.manifest().page_rows() as usize
     }
 
     fn interval_ms(&self) -> u64 {
-        if let Some(interval_ms) = self.endpoint.interval_ms {
-            return interval_ms;
-        }
-        let capture = self.endpoint.plugin.manifest().capture.as_ref();
-        capture
-            .and_then(|capture| tidegate_core::time::parse_duration(&capture.interval).ok())
-            .map_or(5_000, |interval| {
-                u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
-            })
+        let set = self.endpoint.interval_ms;
+        set.unwrap_or_else(|| self.endpoint.plugin.manifest().interval_ms())
     }
 
     fn cursor(&self) -> Result<Cursor, CallError> {

@@ -59,6 +59,14 @@ pub(crate) fn catalog(asked: &[String], catalog: &Catalog) -> Result<(), CallErr
     Ok(())
 }
 
+pub(crate) fn counts(asked: usize, counts: &[Option<u64>]) -> Result<(), CallError> {
+    if counts.len() != asked {
+        let message = format!("count answered {} numbers to {asked} objects", counts.len());
+        return broken("count-length", message);
+    }
+    Ok(())
+}
+
 pub(crate) fn steps(steps: &[Step]) -> Result<(), CallError> {
     if let Some(id) = twice(steps.iter().map(|step| step.id.as_str())) {
         return broken("step-twice", format!("prepare lists the step {id} twice"));

@@ -10,7 +10,9 @@ use tidegate_core::plugin::{
     StreamKind, Written,
 };
 
-use super::{Asked, RowsMax, Sent, Trail, found, mapped, pages, progress, rules, stream_key};
+use super::{
+    Asked, RowsMax, Sent, Trail, counts, found, mapped, pages, progress, rules, stream_key,
+};
 use crate::call::CallError;
 
 const ROWS_MAX: RowsMax = RowsMax { asked: 4, limit: 6 };
@@ -361,4 +363,11 @@ fn a_cursor_that_goes_back_is_noticed() {
         stream_key(&endpoint, &stream(b"")),
         stream_key(&endpoint, &snapshot)
     );
+}
+
+#[test]
+fn every_object_gets_its_count() {
+    assert_eq!(code(counts(2, &[Some(7), None])), "ok");
+    assert_eq!(code(counts(2, &[Some(7)])), "count-length");
+    assert_eq!(code(counts(0, &[None])), "count-length");
 }

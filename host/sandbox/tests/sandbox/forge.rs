@@ -83,6 +83,8 @@ pub(crate) fn connector_module(pull: &str, push: &str) -> Vec<u8> {
           {MEMORY}
           (func (export "tidegate:plugin/connector@0.1.0#discover")
             (param i32 i32 i64 i32 i32 i32) (result i32) (i32.const 1024))
+          (func (export "tidegate:plugin/connector@0.1.0#count")
+            (param i32 i32 i64 i32 i32 i32) (result i32) (i32.const 1024))
           (func (export "tidegate:plugin/connector@0.1.0#prepare")
             (param i32 i32 i64 i32 i32 i32 i32) (result i32) (i32.const 1024))
           (func (export "tidegate:plugin/connector@0.1.0#pull")

@@ -349,7 +349,7 @@ fn an_inspection_tells_what_a_plugin_is() {
         "made-for-a-test 1.0.0, a connector for tidegate:plugin@0.1.0",
         "main (sqlite)",
         "tidegate:plugin/gateway@0.1.0: fetch-batch",
-        "tidegate:plugin/connector@0.1.0: discover, prepare, pull, read, push, poll",
+        "tidegate:plugin/connector@0.1.0: discover, count, prepare, pull, read, push, poll",
         "wit-component",
     ] {
         assert!(text.contains(words), "{words} is missing in:\n{text}");

@@ -136,3 +136,17 @@ fn only_the_customers_own_tables_are_named() {
     let fault = Settings::read(r#"{"outbx": "x"}"#).expect_err("a misspelt key");
     assert!(fault.message.contains("outbx"), "{}", fault.message);
 }
+
+#[test]
+fn tables_are_counted_and_views_are_not() {
+    let library = Library::new(SCHEMA);
+    let statement =
+        "INSERT INTO people (last_name, status) VALUES ('a', 'x'), ('b', 'y'), ('c', 'z')";
+    library.execute(statement);
+    let settings =
+        Settings::read(r#"{"tables": ["people", "company", "grown"]}"#).expect("settings");
+    let objects = ["people", "pair", "grown", "nothing", "company", "people"];
+    let objects: Vec<String> = objects.iter().map(|name| (*name).to_owned()).collect();
+    let counts = schema::count(&library, &settings, &objects).expect("counts");
+    assert_eq!(counts, [Some(3), None, None, None, Some(0), Some(3)]);
+}

@@ -25,6 +25,9 @@ pub(crate) fn resources(call: &Call) -> Answer {
     Answer::json(200, Value::Object(body))
 }
 
+/// The first version with record counts.
+const RECORD_COUNT_VERSION: u32 = 40;
+
 pub(crate) fn limits(org: &mut Org, now_ms: u64) -> Answer {
     let limit = org.ledger.limit();
     let left = limit.saturating_sub(org.ledger.used(now_ms));
@@ -38,6 +41,31 @@ pub(crate) fn limits(org: &mut Org, now_ms: u64) -> Answer {
         "DailyBulkV2QueryJobs": {"Max": query_jobs, "Remaining": query_jobs_left},
     });
     Answer::json(200, body)
+}
+
+/// Records that are not in the recycle bin. An object without any, and one that is unknown, is left out.
+pub(crate) fn record_count(org: &Org, call: &Call) -> Result<Answer, ApiError> {
+    let version = call.version.trim_start_matches('v').split('.').next();
+    let version: u32 = version
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default();
+    if version < RECORD_COUNT_VERSION {
+        return Err(ApiError::missing());
+    }
+    let asked: Option<Vec<&str>> = call
+        .parameter("sObjects")
+        .map(|names| names.split(',').map(str::trim).collect());
+    let wanted = |name: &str| {
+        let asked = asked.as_ref();
+        asked.is_none_or(|asked| asked.iter().any(|asked| asked.eq_ignore_ascii_case(name)))
+    };
+    let counts: Vec<Value> = org
+        .tables
+        .iter()
+        .filter(|table| wanted(&table.object.name) && table.live() > 0)
+        .map(|table| json!({"count": table.live(), "name": table.object.name}))
+        .collect();
+    Ok(Answer::json(200, json!({ "sObjects": counts })))
 }
 
 pub(crate) fn objects(org: &Org, call: &Call) -> Answer {

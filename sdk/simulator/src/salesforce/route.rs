@@ -15,6 +15,7 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 31..=66;
 pub(crate) enum Target {
     Resources,
     Limits,
+    RecordCount,
     Objects,
     Object(String),
     Describe(String),
@@ -51,6 +52,7 @@ impl Target {
         Ok(match segments.as_slice() {
             [] => Self::Resources,
             ["limits"] => Self::Limits,
+            ["limits", "recordCount"] => Self::RecordCount,
             ["sobjects"] => Self::Objects,
             ["sobjects", object] if call.method == "POST" => Self::Create(owned(object)),
             ["sobjects", object] => Self::Object(owned(object)),
@@ -97,6 +99,7 @@ impl Target {
         match (self, method) {
             (Self::Resources, _) => "resources",
             (Self::Limits, _) => "limits",
+            (Self::RecordCount, _) => "record-count",
             (Self::Objects, _) => "sobjects",
             (Self::Object(_), _) => "sobject",
             (Self::Describe(_), _) => "describe",
@@ -204,6 +207,7 @@ pub(crate) fn answer(
     match target {
         Target::Resources => read_only(Ok(describe::resources(call))),
         Target::Limits => read_only(Ok(describe::limits(org, now_ms))),
+        Target::RecordCount => read_only(describe::record_count(org, call)),
         Target::Objects => read_only(Ok(describe::objects(org, call))),
         Target::Object(object) => read_only(describe::object(org, call, object)),
         Target::Describe(object) => read_only(describe::describe(org, call, object)),
