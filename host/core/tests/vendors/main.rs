@@ -55,14 +55,9 @@ fn every_vendor_is_used_to_the_full_and_never_over() {
         assert_eq!(seen.meter("search").admitted, 0);
         hold(seed, &profiles::pipedrive_day(), "daily", 3 * 90_000);
         // The vendor lets in whoever comes before the time is used up, so what is at work then goes over it.
-        let seen = drive(seed, &profiles::dataverse_time());
+        let seen = hold(seed, &profiles::dataverse_time(), "time", 6 * 1_200_000);
         let time = seen.meter("time");
-        assert_eq!(time.refused, 0, "seed {seed}: {time:?}");
         println!("dataverse time: {} of {} ms at most", time.most, time.limit);
-        assert!(
-            time.most * 1_000 / time.limit >= 990,
-            "seed {seed}: {time:?}"
-        );
         hold(seed, &profiles::zoho(), "credits", 3 * 50_000);
     }
 }

@@ -234,6 +234,7 @@ pub(crate) fn dataverse_time() -> Profile {
     Profile {
         name: "dataverse time",
         work: |_| work(HttpMethod::Post, "/api/data/v9.2/$batch", 100, (800, 1_200)),
+        lasts_ms: 6 * 300_000,
         ..dataverse()
     }
 }
