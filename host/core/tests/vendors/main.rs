@@ -72,6 +72,36 @@ fn every_window_from_a_second_to_a_day_is_held() {
     }
 }
 
+/// The vendor's midnight comes by its own clock.
+#[test]
+fn a_vendors_clock_may_be_nearly_a_second_off() {
+    for skew_ms in [-900, 900] {
+        let mut profile = profiles::hubspot_day();
+        profile.skew_ms = skew_ms;
+        profile.wall_ms += 1_000;
+        profile.lasts_ms -= 2_000;
+        hold(0, &profile, "daily", 3 * 20_000);
+    }
+}
+
+/// Only what is on its way when the vendor takes a part of the allowance away can be refused: answers tell of the new limit,
+/// which is then used to the full.
+#[test]
+fn a_limit_that_shrinks_is_followed() {
+    for seed in 0..seeds().max(8) {
+        let profile = Profile {
+            later: Some((100_000, 100)),
+            ..profiles::hubspot()
+        };
+        let seen = drive(seed, &profile);
+        let used = seen.meter("burst").admitted;
+        println!("{used} used, {} throttled", seen.throttled);
+        assert!(seen.throttled <= 8, "seed {seed}: {}", seen.throttled);
+        let allowed = 10 * 190 + 20 * 100;
+        assert!(used * 100 >= allowed * 97, "seed {seed}: {used}");
+    }
+}
+
 /// The deciding code never asks for the time, so that a year of it passes in seconds.
 #[test]
 fn a_year_is_held_day_by_day() {

@@ -43,6 +43,8 @@ fn profile(name: &'static str, manifest: &'static str) -> Profile {
         alone_ms: 0,
         park_ms: None,
         kills: 0,
+        skew_ms: 0,
+        later: None,
     }
 }
 
