@@ -95,9 +95,9 @@ fn a_limit_that_shrinks_is_followed() {
         };
         let seen = drive(seed, &profile);
         let used = seen.meter("burst").admitted;
-        println!("{used} used, {} throttled", seen.throttled);
         assert!(seen.throttled <= 8, "seed {seed}: {}", seen.throttled);
-        let allowed = 10 * 190 + 20 * 100;
+        // What counts beyond the new limit has to fall out first.
+        let allowed = 10 * 190 + 20 * 100 - 90;
         assert!(used * 100 >= allowed * 97, "seed {seed}: {used}");
     }
 }
