@@ -392,6 +392,21 @@ pub struct Reading {
     /// The header's text with `{used}`, `{limit}`, `{remaining}` where the numbers stand; text before
     /// and after may differ from the pattern's ends.
     pub pattern: String,
+    /// What the numbers count.
+    #[serde(default)]
+    pub unit: ReadingUnit,
+}
+
+/// What the numbers of a reading count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadingUnit {
+    /// Whole units of the pool.
+    #[default]
+    Units,
+    /// Seconds, of a pool that counts milliseconds; with decimals after a point, and commas between thousands, where the
+    /// vendor writes them.
+    Seconds,
 }
 
 /// A resource that tells the use of pools in its body. The host reads it when no answer has told it for a while.

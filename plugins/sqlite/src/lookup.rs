@@ -62,9 +62,7 @@ pub(crate) fn by_id(
         .map(|keys| Statement::each(sql.clone(), keys, &classes))
         .collect();
     let rows = rows(database, reader, statements)?.into_iter();
-    Ok(rows
-        .map(|record| (record.id.clone(), record))
-        .collect())
+    Ok(rows.map(|record| (record.id.clone(), record)).collect())
 }
 
 fn by_column(

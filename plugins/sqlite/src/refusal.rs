@@ -16,7 +16,9 @@ pub(crate) fn gone(table: &str) -> Refusal {
 pub(crate) fn changed(table: &str) -> Refusal {
     Refusal {
         code: "row-changed".to_owned(),
-        message: format!("the row of table {table} was changed or deleted since it was last looked at"),
+        message: format!(
+            "the row of table {table} was changed or deleted since it was last looked at"
+        ),
         fields: Vec::new(),
         advice: Advice::Changed,
     }

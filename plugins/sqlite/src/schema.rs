@@ -63,7 +63,11 @@ impl Table {
 
 /// Names of all tables and views that the operator lets us see, in order.
 pub fn names(database: &dyn Database, settings: &Settings) -> Result<Vec<(String, bool)>, Fault> {
-    let statement = Statement::once(format!("{} ORDER BY name", tables(settings)), vec![], &TABLE_CLASSES);
+    let statement = Statement::once(
+        format!("{} ORDER BY name", tables(settings)),
+        vec![],
+        &TABLE_CLASSES,
+    );
     let rows = fetch_all(database, vec![statement])?.remove(0);
     Ok(rows
         .rows

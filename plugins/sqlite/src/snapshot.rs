@@ -39,14 +39,15 @@ pub fn pull(
         let table = table.ok_or_else(|| no_table(&place.object))?;
         let reader = Reader::new(table, &selections[at].fields, settings.timestamps)
             .ok_or_else(|| no_key(&table.name))?;
-        let (records, full) = match stretch(database, settings, &reader, place.after.as_deref(), room) {
-            // Large records: a shorter page.
-            Err(fault) if is_too_large(&fault) && room > 1 => {
-                room /= 2;
-                continue;
-            }
-            stretch => stretch?,
-        };
+        let (records, full) =
+            match stretch(database, settings, &reader, place.after.as_deref(), room) {
+                // Large records: a shorter page.
+                Err(fault) if is_too_large(&fault) && room > 1 => {
+                    room /= 2;
+                    continue;
+                }
+                stretch => stretch?,
+            };
         room = room.saturating_sub(records.len());
         place = match records.last() {
             Some(last) if full => cursor::Snapshot {

@@ -32,7 +32,10 @@ pub(crate) fn number(text: &str) -> Option<i64> {
 /// An expression for the version of whatever its statement reads; null for a table that is not captured.
 pub(crate) fn now(settings: &Settings, table: &Table) -> String {
     match table.number {
-        Some(_) => format!("(SELECT coalesce(max(seq), 0) FROM {})", name(&settings.outbox)),
+        Some(_) => format!(
+            "(SELECT coalesce(max(seq), 0) FROM {})",
+            name(&settings.outbox)
+        ),
         None => "NULL".to_owned(),
     }
 }
@@ -70,7 +73,10 @@ pub(crate) fn statement(settings: &Settings) -> Statement {
     Statement {
         idempotent: true,
         ..Statement::once(
-            format!("SELECT coalesce(max(seq), 0) FROM {}", name(&settings.outbox)),
+            format!(
+                "SELECT coalesce(max(seq), 0) FROM {}",
+                name(&settings.outbox)
+            ),
             Vec::new(),
             &[Class::Integer],
         )
@@ -89,7 +95,17 @@ mod tests {
         for (number, text) in numbers.iter().zip(&texts) {
             assert_eq!(super::number(text), Some(*number));
         }
-        for foreign in ["", "a", "1", "b7", "a-1", "a+1", "a01", "0000000000000000007", "\u{e9}1"] {
+        for foreign in [
+            "",
+            "a",
+            "1",
+            "b7",
+            "a-1",
+            "a+1",
+            "a01",
+            "0000000000000000007",
+            "\u{e9}1",
+        ] {
             assert_eq!(super::number(foreign), None, "{foreign}");
         }
     }

@@ -239,7 +239,12 @@ struct Pattern {
 }
 
 impl Pattern {
-    fn new(group: &Group, (table, key): (&Table, &Key), settings: &Settings, row: &Planned) -> Self {
+    fn new(
+        group: &Group,
+        (table, key): (&Table, &Key),
+        settings: &Settings,
+        row: &Planned,
+    ) -> Self {
         let fields: Vec<String> = row
             .set
             .iter()

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::text::{Document, ManifestProblem, nearest};
-use super::{Auth, Manifest, Method, PluginKind, Pool, Read, Window};
+use super::{Auth, Manifest, Method, PluginKind, Pool, Read, ReadingUnit, Window};
 use crate::time::parse_duration;
 
 /// Mistakes are gathered with their pointers, and get their places at the end.
@@ -320,6 +320,14 @@ impl Check<'_> {
             }
             if reading.header.is_empty() {
                 self.problem(format!("{pointer}/header"), "is empty");
+            }
+            let pools = &self.manifest.pools;
+            let other = pools.iter().any(|pool| {
+                pool.name == reading.pool && !matches!(pool.window, Window::ExecutionTime(_))
+            });
+            if reading.unit == ReadingUnit::Seconds && other {
+                let reason = format!("pool `{}` does not count execution time", reading.pool);
+                self.problem(format!("{pointer}/unit"), reason);
             }
         }
     }

@@ -17,6 +17,39 @@ pub(super) const MIDNIGHT_MS: i64 = 1_000;
 const SHORT_MS: u64 = 600_000;
 /// Fewer calls do not tell what of their time the way took.
 const CALLS_MIN: u64 = 32;
+/// As many calls may be in a reading or not, because they ended while it was on its way.
+const UNSURE_CALLS: f64 = 2.0;
+/// By how many times what readings differ beyond that less is taken for the way.
+const OFF_TIMES: f64 = 2.0;
+/// Nobody's way takes more than this part of the time; a figure that says so is an old one, or of another server.
+const WAY_PART: u64 = 4;
+
+/// What the way takes of each call's time, as far as readings of time used have shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WayTime {
+    mean_ms: f64,
+    /// Mean distance from the mean, beyond what can't be known. It is large where each of several servers tells of its
+    /// own part, or figures lag behind.
+    off_ms: f64,
+}
+
+impl WayTime {
+    /// A reading falls short of our own measure by so much, which is of so many calls.
+    fn learn(&mut self, over_ms: u64, calls: u64, lasted_ms: u64) {
+        let calls = calls as f64;
+        let each_ms = over_ms as f64 / calls;
+        let unsure_ms = UNSURE_CALLS * lasted_ms as f64 / calls / calls;
+        let off_ms = ((each_ms - self.mean_ms).abs() - unsure_ms).max(0.0);
+        self.off_ms += (off_ms - self.off_ms) / 32.0;
+        self.mean_ms += (each_ms - self.mean_ms) / 8.0;
+    }
+
+    /// Of so many calls that took so long in all.
+    fn of(&self, calls: u64, lasted_ms: u64) -> u64 {
+        let each_ms = (self.mean_ms - OFF_TIMES * self.off_ms).max(0.0);
+        ((each_ms * calls as f64) as u64).min(lasted_ms / WAY_PART)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) enum Measure {
@@ -37,8 +70,7 @@ pub(super) enum Measure {
         window_ms: u64,
         ledger: Ledger,
         calls: Ledger,
-        /// Of each call's time, what the way took, as far as readings have shown.
-        way_ms: f64,
+        way: WayTime,
     },
 }
 
@@ -67,7 +99,7 @@ impl Measure {
                     window_ms,
                     ledger: Ledger::new(window_ms),
                     calls: Ledger::new(window_ms),
-                    way_ms: 0.0,
+                    way: WayTime::default(),
                 }
             }
             Window::CalendarDay(text) => {
@@ -116,13 +148,10 @@ impl Measure {
             Self::Rolling { ledger, .. } | Self::CalendarDay { ledger, .. } => ledger.total(),
             Self::Concurrency { .. } => 0,
             Self::Execution {
-                ledger,
-                calls,
-                way_ms,
-                ..
+                ledger, calls, way, ..
             } => {
-                let way_ms = (way_ms * calls.total() as f64) as u64;
-                ledger.total().saturating_sub(way_ms)
+                let lasted_ms = ledger.total();
+                lasted_ms - way.of(calls.total(), lasted_ms)
             }
         }
     }
@@ -185,15 +214,12 @@ impl Measure {
     /// It is of a moment before `since_ms` of it were answered.
     pub(super) fn learn_way(&mut self, reported: u64, since_ms: u64) {
         if let Self::Execution {
-            ledger,
-            calls,
-            way_ms,
-            ..
+            ledger, calls, way, ..
         } = self
             && calls.total() >= CALLS_MIN
         {
-            let over = ledger.total().saturating_sub(since_ms + reported) as f64;
-            *way_ms += (over / calls.total() as f64 - *way_ms) / 8.0;
+            let over_ms = ledger.total().saturating_sub(since_ms + reported);
+            way.learn(over_ms, calls.total(), ledger.total());
         }
     }
 
@@ -219,5 +245,40 @@ impl Measure {
             let leaves_ms = stamp + kept_ms? as i64;
             Some((leaves_ms.max(0) as u64, units))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLS: u64 = 800;
+    const LASTED_MS: u64 = 1_200_000;
+
+    fn taught(over_ms: impl Fn(u64) -> u64) -> u64 {
+        let mut way = WayTime::default();
+        (0..400).for_each(|reading| way.learn(over_ms(reading), CALLS, LASTED_MS));
+        way.of(CALLS, LASTED_MS)
+    }
+
+    #[test]
+    fn only_what_readings_agree_on_is_taken_for_the_way() {
+        let way_ms = taught(|reading| 30_000 - reading % 2 * 1_500);
+        assert!((28_000..=30_000).contains(&way_ms), "{way_ms}");
+        assert_eq!(
+            taught(|reading| [500_000, 700_000][reading as usize % 2]),
+            LASTED_MS / WAY_PART,
+            "two servers that each know about a half"
+        );
+        assert_eq!(
+            taught(|reading| reading * 37 % 100 * 4_000),
+            0,
+            "figures that have nothing to do with each other"
+        );
+        assert_eq!(
+            taught(|_| LASTED_MS),
+            LASTED_MS / WAY_PART,
+            "a figure that stands still"
+        );
     }
 }

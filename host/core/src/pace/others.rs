@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::ledger::Ledger;
 use super::trail::Trail;
 
-/// Parts in which a first reading falls out of the window, as it can't be known when it was used.
-const PARTS: u64 = 64;
+/// Parts in which a first reading falls out of the window, as it can't be known when it was used. Many, so that each is
+/// small: what falls out at once is sent at once, and if theirs are late, all of it is refused.
+const PARTS: u64 = 4_096;
 const ENTRIES_MAX: usize = 8_192;
 /// The rate is remembered for about so long, and this part of a window.
 const RATE_MS: f64 = 2_000.0;

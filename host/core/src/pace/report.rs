@@ -1,6 +1,6 @@
 //! What an answer's headers say of a pool.
 
-use crate::manifest::Reading;
+use crate::manifest::{Reading, ReadingUnit};
 
 /// A pool's use as the vendor reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,8 @@ impl Report {
         let (first, _) = next_piece(&reading.pattern);
         // A pattern that begins inside a longer word is another figure's: `api-usage=` in `per-app-api-usage=`.
         let starts = text.match_indices(first).map(|(at, _)| at).filter(|at| {
-            !text[..*at].ends_with(|before: char| before.is_alphanumeric() || before == '-')
+            let before = &text[..*at];
+            !before.ends_with(|before: char| before.is_alphanumeric() || "-.,".contains(before))
         });
         starts
             .into_iter()
@@ -49,11 +50,11 @@ fn read_at(reading: &Reading, mut text: &str) -> Option<Report> {
             break;
         }
         let (name, after) = rest.strip_prefix('{')?.split_once('}')?;
-        let digits = text
-            .find(|letter: char| !letter.is_ascii_digit())
-            .unwrap_or(text.len());
-        let number: u64 = text[..digits].parse().ok()?;
-        text = &text[digits..];
+        let (number, behind) = match reading.unit {
+            ReadingUnit::Units => whole(text)?,
+            ReadingUnit::Seconds => milliseconds(text)?,
+        };
+        text = behind;
         match name {
             "used" => report.used = Some(number),
             "limit" => report.limit = Some(number),
@@ -63,6 +64,40 @@ fn read_at(reading: &Reading, mut text: &str) -> Option<Report> {
         pattern = after;
     }
     Some(report)
+}
+
+/// The digits at the start of a text, and what follows.
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.find(|letter: char| !letter.is_ascii_digit());
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+fn whole(text: &str) -> Option<(u64, &str)> {
+    let (number, behind) = digits(text);
+    Some((number.parse().ok()?, behind))
+}
+
+/// Seconds such as `1,199.97`. What may have been written another way round, as `1.199,97`, is not guessed at.
+fn milliseconds(text: &str) -> Option<(u64, &str)> {
+    let (first, mut behind) = digits(text);
+    let mut seconds: u64 = first.parse().ok()?;
+    while let Some(after) = behind.strip_prefix(',') {
+        let (group, after) = digits(after);
+        if group.len() != 3 || first.len() > 3 {
+            return None;
+        }
+        seconds = seconds.checked_mul(1_000)? + group.parse::<u64>().ok()?;
+        behind = after;
+    }
+    let mut ms = seconds.checked_mul(1_000)?;
+    if let Some(after) = behind.strip_prefix('.') {
+        let (part, after) = digits(after);
+        let thousandths = part.bytes().chain(*b"000").take(3);
+        ms += thousandths.fold(0, |ms, digit| ms * 10 + u64::from(digit - b'0'));
+        behind = after;
+    }
+    let ends = !behind.starts_with([',', '.']);
+    ends.then_some((ms, behind))
 }
 
 #[cfg(test)]
@@ -99,10 +134,42 @@ mod tests {
                 pool: "daily".to_owned(),
                 header: "x".to_owned(),
                 pattern: (*pattern).to_owned(),
+                unit: ReadingUnit::Units,
             };
             let found = Report::read(&reading, text);
             let found = found.and_then(|report| Some((report.used(0)?, report.limit)));
             assert_eq!(found, *expected, "{pattern} in {text}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_read_as_milliseconds_and_never_guessed() {
+        let cases: &[(&str, Option<u64>)] = &[
+            ("1,199.97", Some(1_199_970)),
+            ("1200", Some(1_200_000)),
+            ("0.5", Some(500)),
+            ("7.", Some(7_000)),
+            ("0.12345", Some(123)),
+            ("12,345,678.9", Some(12_345_678_900)),
+            ("1.199,97", None),
+            ("12,5", None),
+            ("1,19.9", None),
+            ("1199,970", None),
+            ("", None),
+            (".5", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615", None),
+        ];
+        for (text, expected) in cases {
+            let reading = Reading {
+                pool: "time".to_owned(),
+                header: "x".to_owned(),
+                pattern: "{remaining}".to_owned(),
+                unit: ReadingUnit::Seconds,
+            };
+            let found = Report::read(&reading, text);
+            let found = found.and_then(|report| report.remaining);
+            assert_eq!(found, *expected, "{text}");
         }
     }
 }

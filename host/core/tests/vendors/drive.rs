@@ -53,6 +53,10 @@ pub(crate) struct Profile {
     pub(crate) park_ms: Option<u64>,
     /// The host is killed so many times, at random moments.
     pub(crate) kills: u32,
+    /// How far the vendor's clock is ahead of ours.
+    pub(crate) skew_ms: i64,
+    /// When the first meter's limit becomes another one, and which.
+    pub(crate) later: Option<(u64, u64)>,
 }
 
 pub(crate) struct Seen {
@@ -82,6 +86,8 @@ enum Event {
     /// A snapshot that a life of the host has made is durable.
     Kept(u32),
     Kill,
+    /// The first meter has another limit from now on.
+    Limit(u64),
 }
 
 struct Flying {
@@ -159,6 +165,9 @@ pub(crate) fn drive(seed: u64, profile: &Profile) -> Seen {
         let at_ms = profile.alone_ms + drive.random.random_range(0..profile.lasts_ms);
         drive.events.push(Reverse((at_ms, Event::Kill)));
     }
+    if let Some((at_ms, limit)) = profile.later {
+        drive.events.push(Reverse((at_ms, Event::Limit(limit))));
+    }
     if profile.neighbour.is_some() {
         drive.events.push(Reverse((0, Event::Neighbour)));
     }
@@ -175,6 +184,11 @@ impl Drive<'_> {
             mono_ms: at_ms - self.boot_ms,
             wall_us: (self.profile.wall_ms + at_ms as i64) * 1_000,
         }
+    }
+
+    /// By the vendor's clock.
+    fn vendor_ms(&self, at_ms: u64) -> i64 {
+        self.profile.wall_ms + at_ms as i64 + self.profile.skew_ms
     }
 
     fn run(&mut self) {
@@ -263,8 +277,9 @@ impl Drive<'_> {
             Event::Arrive(id) => self.arrive(at_ms, id),
             Event::Done(id) => {
                 let took_ms = self.flying[&id].work.takes_ms.0;
+                let vendor_ms = self.vendor_ms(at_ms);
                 for meter in &mut self.seen.meters {
-                    meter.end(id, self.profile.wall_ms + at_ms as i64, took_ms);
+                    meter.end(id, vendor_ms, took_ms);
                 }
             }
             Event::Answer(id) => self.answer(at_ms, id),
@@ -276,6 +291,7 @@ impl Drive<'_> {
                 }
             }
             Event::Kill => self.kill(at_ms),
+            Event::Limit(limit) => self.seen.meters[0].limit = limit,
         }
     }
 
@@ -283,13 +299,13 @@ impl Drive<'_> {
         let (least, chance) = self.flying[&id].work.takes_ms;
         let took_ms = least + self.random.random_range(0..=chance);
         let back_ms = self.way();
+        let vendor_ms = self.vendor_ms(at_ms);
         let flying = self.flying.get_mut(&id).expect("sent before");
         flying.work.takes_ms.0 = took_ms;
-        let wall_ms = self.profile.wall_ms + at_ms as i64;
         let rules = self.profile.meters.iter().map(|(_, weigh)| weigh);
         let units: Vec<u64> = rules.map(|weigh| weigh(&flying.work)).collect();
         let counted = |units: &u64| Arrival {
-            at_ms: wall_ms,
+            at_ms: vendor_ms,
             units: *units,
         };
         for (meter, units) in self.seen.meters.iter_mut().zip(&units) {
@@ -317,7 +333,7 @@ impl Drive<'_> {
                     pool: meter.name.to_owned(),
                     used: None,
                     limit: Some(meter.limit),
-                    remaining: Some(meter.limit.saturating_sub(meter.used(wall_ms))),
+                    remaining: Some(meter.limit.saturating_sub(meter.used(vendor_ms))),
                 });
             }
         }
@@ -355,10 +371,11 @@ impl Drive<'_> {
             self.stretch = at_ms / stretch_ms;
             self.wanted = self.random.random_range(wanted);
         }
+        let vendor_ms = self.vendor_ms(at_ms);
         let meter = &mut self.seen.meters[0];
         let per_stretch = meter.limit * self.wanted / 1_000;
         let arrival = Arrival {
-            at_ms: self.profile.wall_ms + at_ms as i64,
+            at_ms: vendor_ms,
             units: 1,
         };
         if per_stretch > 0 && meter.admits(arrival) {

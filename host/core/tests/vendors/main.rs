@@ -55,14 +55,9 @@ fn every_vendor_is_used_to_the_full_and_never_over() {
         assert_eq!(seen.meter("search").admitted, 0);
         hold(seed, &profiles::pipedrive_day(), "daily", 3 * 90_000);
         // The vendor lets in whoever comes before the time is used up, so what is at work then goes over it.
-        let seen = drive(seed, &profiles::dataverse_time());
+        let seen = hold(seed, &profiles::dataverse_time(), "time", 6 * 1_200_000);
         let time = seen.meter("time");
-        assert_eq!(time.refused, 0, "seed {seed}: {time:?}");
         println!("dataverse time: {} of {} ms at most", time.most, time.limit);
-        assert!(
-            time.most * 1_000 / time.limit >= 990,
-            "seed {seed}: {time:?}"
-        );
         hold(seed, &profiles::zoho(), "credits", 3 * 50_000);
     }
 }
@@ -74,6 +69,36 @@ fn every_window_from_a_second_to_a_day_is_held() {
         for (profile, ms, limit) in profiles::sweep(&mut random) {
             hold(seed, &profile, "budget", limit * (profile.lasts_ms / ms));
         }
+    }
+}
+
+/// The vendor's midnight comes by its own clock.
+#[test]
+fn a_vendors_clock_may_be_nearly_a_second_off() {
+    for skew_ms in [-900, 900] {
+        let mut profile = profiles::hubspot_day();
+        profile.skew_ms = skew_ms;
+        profile.wall_ms += 1_000;
+        profile.lasts_ms -= 2_000;
+        hold(0, &profile, "daily", 3 * 20_000);
+    }
+}
+
+/// Only what is on its way when the vendor takes a part of the allowance away can be refused: answers tell of the new limit,
+/// which is then used to the full.
+#[test]
+fn a_limit_that_shrinks_is_followed() {
+    for seed in 0..seeds().max(8) {
+        let profile = Profile {
+            later: Some((100_000, 100)),
+            ..profiles::hubspot()
+        };
+        let seen = drive(seed, &profile);
+        let used = seen.meter("burst").admitted;
+        assert!(seen.throttled <= 8, "seed {seed}: {}", seen.throttled);
+        // What counts beyond the new limit has to fall out first.
+        let allowed = 10 * 190 + 20 * 100 - 90;
+        assert!(used * 100 >= allowed * 97, "seed {seed}: {used}");
     }
 }
 
@@ -197,6 +222,15 @@ fn a_noisy_neighbour_is_given_way_and_the_rest_is_used() {
         let runs = (0..seeds).map(|seed| beside_others(seed, profile(), window_ms, windows));
         hold_beside("beside others", &runs.collect::<Vec<_>>());
     }
+}
+
+/// When we come, others have been there for a while, and nobody knows when in the window they used what they did. It was
+/// taken to fall out in 64 lumps, each of which was sent at once and refused where theirs was late: with these seeds up to 0.2
+/// percent of the calls, nearly all of them in the first window.
+#[test]
+fn what_others_used_before_us_is_not_given_out_in_lumps() {
+    let runs = [20, 39, 44].map(|seed| beside_others(seed, profiles::dataverse(), 300_000, 12));
+    hold_beside("beside others who came before", &runs);
 }
 
 /// The next host knows what others use, so that a kill makes nothing worse.

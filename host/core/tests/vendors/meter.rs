@@ -37,7 +37,7 @@ pub(crate) struct Meter {
     working: Vec<(u64, i64, u64)>,
     /// The most it ever saw at once, refused ones not counted.
     pub(crate) most: u64,
-    /// All units that it ever let in.
+    /// All units that it ever let in; of work, what was done.
     pub(crate) admitted: u64,
     pub(crate) refused: u64,
 }
@@ -92,8 +92,9 @@ impl Meter {
     }
 
     pub(crate) fn begin(&mut self, id: u64, arrival: Arrival) {
-        self.admitted += arrival.units;
         match self.rule {
+            // It counts when it is done.
+            Rule::Work { .. } => return,
             Rule::Window { .. } | Rule::Day { .. } => {
                 self.held.push_back((arrival.at_ms, arrival.units));
                 self.sum += arrival.units;
@@ -101,8 +102,8 @@ impl Meter {
             Rule::AtOnce | Rule::Lasting { .. } => {
                 self.working.push((id, arrival.at_ms, arrival.units));
             }
-            Rule::Work { .. } => {}
         }
+        self.admitted += arrival.units;
         self.most = self.most.max(self.used(arrival.at_ms));
     }
 
@@ -112,6 +113,7 @@ impl Meter {
         if let Rule::Work { .. } = self.rule {
             self.held.push_back((at_ms, worked_ms));
             self.sum += worked_ms;
+            self.admitted += worked_ms;
         }
     }
 }

@@ -43,6 +43,8 @@ fn profile(name: &'static str, manifest: &'static str) -> Profile {
         alone_ms: 0,
         park_ms: None,
         kills: 0,
+        skew_ms: 0,
+        later: None,
     }
 }
 
@@ -234,6 +236,7 @@ pub(crate) fn dataverse_time() -> Profile {
     Profile {
         name: "dataverse time",
         work: |_| work(HttpMethod::Post, "/api/data/v9.2/$batch", 100, (800, 1_200)),
+        lasts_ms: 6 * 300_000,
         ..dataverse()
     }
 }

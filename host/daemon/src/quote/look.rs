@@ -11,7 +11,9 @@ use tidegate_core::pace::{Level, PoolCounts, PoolFigures, PoolOverride};
 use tidegate_core::record::Sides;
 use tidegate_core::sync::Side;
 use tidegate_core::time::Now;
-use tidegate_gateway::{Allowances, Gateway, Intent, Journal, JournalError, Outside, SystemClock};
+use tidegate_gateway::{
+    Allowances, Answers, Gateway, Intent, Journal, JournalError, Outside, SystemClock,
+};
 use tidegate_store::Store;
 
 use crate::allowances::{self, AllowanceError};
@@ -80,6 +82,7 @@ pub(crate) async fn look(
         clock: Arc::new(SystemClock::new()),
         journal: Arc::new(NoWrites),
         allowances: Allowances::default(),
+        answers: Answers::default(),
         seed: 0,
     };
     let gateways = gateways(config, plugins, credentials, &shared, findings);

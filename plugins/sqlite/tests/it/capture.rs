@@ -292,8 +292,8 @@ fn another_database_under_the_same_name_is_noticed() {
     let settings = Settings::default();
     let identity = prepare::identity(&library, &settings).expect("an identity");
     library.prepare(&settings, &[], PrepareMode::Remove);
-    let fault =
-        changes::pull(&library, &settings, &wanted, Some(&page.cursor), 10, 0).expect_err("no outbox");
+    let fault = changes::pull(&library, &settings, &wanted, Some(&page.cursor), 10, 0)
+        .expect_err("no outbox");
     assert_eq!(
         (fault.kind, fault.code.as_str()),
         (FaultKind::Missing, "not-prepared")

@@ -9,7 +9,8 @@ use tidegate_sdk::{Advice, Group, OperationKind, Outcome};
 use crate::library::{self, Library, select};
 use crate::writes::text;
 
-const PEOPLE: &str = "CREATE TABLE people (id INTEGER PRIMARY KEY, sf TEXT UNIQUE, name TEXT, other TEXT);";
+const PEOPLE: &str =
+    "CREATE TABLE people (id INTEGER PRIMARY KEY, sf TEXT UNIQUE, name TEXT, other TEXT);";
 
 /// Each row's id, and the version that the host knows.
 fn write(library: &Library, operation: OperationKind, rows: &[(&str, &str)]) -> Pushed {
@@ -77,13 +78,20 @@ fn what_the_host_has_not_seen_is_not_overwritten() {
     assert!(ours > known);
     let names = "SELECT group_concat(id || name, ' ') FROM (SELECT * FROM people ORDER BY id)";
     assert_eq!(library.query(names), "1theirs 3ours");
-    assert_eq!(said(&write(&library, OperationKind::Delete, &rows[..1])), [changed()]);
+    assert_eq!(
+        said(&write(&library, OperationKind::Delete, &rows[..1])),
+        [changed()]
+    );
 
     // With what a look tells, and with what our own write told, it goes.
     assert_eq!(read(&library, "2"), None);
     let seen = read(&library, "1").expect("it is there");
     let rows = [("1", &*seen), ("3", &*ours)];
-    assert!(said(&write(&library, OperationKind::Update, &rows)).iter().all(Result::is_ok));
+    assert!(
+        said(&write(&library, OperationKind::Update, &rows))
+            .iter()
+            .all(Result::is_ok)
+    );
     assert_eq!(library.query(names), "1ours 3ours");
 }
 
@@ -94,12 +102,19 @@ fn a_change_that_the_host_has_holds_up_an_older_write() {
     let wanted = [select("people", &["name"])];
     library.execute("UPDATE people SET name = 'theirs' WHERE id = 1");
     library.execute("UPDATE people SET name = 'theirs' WHERE id = 3");
-    let now_ms: i64 = library.query("SELECT max(at) FROM tidegate_outbox").parse().expect("a time");
+    let now_ms: i64 = library
+        .query("SELECT max(at) FROM tidegate_outbox")
+        .parse()
+        .expect("a time");
     let page = library.pull_at(now_ms, &wanted, Some(&cursor), 10);
     for (later_ms, refused) in [(0, true), (120_000, true), (600_000, false)] {
         library.pull_at(now_ms + later_ms, &wanted, Some(&page.cursor), 10);
         let pushed = said(&write(&library, OperationKind::Update, &[("1", &known)]));
-        assert_eq!(pushed == [changed()], refused, "{later_ms} ms later: {pushed:?}");
+        assert_eq!(
+            pushed == [changed()],
+            refused,
+            "{later_ms} ms later: {pushed:?}"
+        );
     }
 }
 
@@ -110,7 +125,11 @@ fn without_a_version_nothing_is_asked() {
     library.execute("UPDATE people SET name = 'theirs'");
     for foreign in ["", "2026-11-27T20:00:00.000+0000"] {
         let pushed = said(&write(&library, OperationKind::Update, &[("1", foreign)]));
-        assert_eq!(pushed, [Ok(String::new())], "what lay in between was not seen");
+        assert_eq!(
+            pushed,
+            [Ok(String::new())],
+            "what lay in between was not seen"
+        );
     }
     let bare = Library::prepared(PEOPLE);
     bare.execute("INSERT INTO people (id, name) VALUES (1, 'a')");

@@ -45,7 +45,7 @@ impl Profile for Dataverse {
         }
     }
 
-    /// The form of the time is unverified.
+    /// Seconds with commas between thousands, as clients have captured it.
     fn headers(&self, _call: &Call, readings: &[Reading]) -> Vec<(&'static str, String)> {
         let left_ms = read(readings, "time").left();
         vec![
@@ -55,7 +55,7 @@ impl Profile for Dataverse {
             ),
             (
                 "x-ms-ratelimit-time-remaining-xrm-requests",
-                format!("{}.{:02}", left_ms / 1_000, left_ms % 1_000 / 10),
+                format!("{}.{:02}", grouped(left_ms / 1_000), left_ms % 1_000 / 10),
             ),
         ]
     }

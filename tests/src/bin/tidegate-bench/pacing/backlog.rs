@@ -51,8 +51,10 @@ pub(crate) struct Worked {
     pub(crate) allowed: u64,
     pub(crate) used: u64,
     pub(crate) used_share: f64,
-    /// What can be used without a risk, and is aimed at.
+    /// As much is aimed at.
     pub(crate) aim: f64,
+    /// The most that anybody can use without a risk, where that is known.
+    pub(crate) without_a_risk: Option<f64>,
     pub(crate) refused_share: f64,
     /// By how much longer than its window a request counted, for the measured jitter of its way.
     pub(crate) margin_ms: u64,
@@ -141,6 +143,7 @@ fn judged(case: &Case, stats: &Stats, before: u64, margin_ms: u64) -> Worked {
         used,
         used_share: used as f64 / allowed.max(1) as f64,
         aim: case.aim,
+        without_a_risk: case.without_a_risk(),
         refused_share: stats.refused as f64 / stats.arrived.max(1) as f64,
         margin_ms,
     }
