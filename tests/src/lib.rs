@@ -1,5 +1,6 @@
 //! What the tests of the whole share.
 
+pub mod crm;
 pub mod hook;
 pub mod host;
 pub mod native;

@@ -8,28 +8,9 @@ use serde_json::json;
 use tidegate::status::{Status, SyncState};
 use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
 use tidegate_tests::outsider::Outsider;
-use tidegate_tests::{built, host::Host, things};
+use tidegate_tests::{crm, host::Host, things};
 
-const CONFIG: &str = r#"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:people.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-interval = "1h"
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-
+const SYNC: &str = r#"
 [syncs.people]
 initial = "left"
 left = { endpoint = "db", object = "people" }
@@ -85,16 +66,10 @@ async fn set_phone_hidden(org: &Handle, hidden: bool) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let org = Simulator::start(Options::default()).await?;
     set_phone_hidden(&org, true).await?;
-    let config = |more: &str| {
-        CONFIG
-            .replace("{plugins}", &plugins.display().to_string())
-            .replace("{url}", org.base_url())
-            .replace("{more}", more)
-    };
-    let mut host = Host::new(&config(""))?;
+    let config = |more: &str| crm::config(&org, "people.db", "1h", &SYNC.replace("{more}", more));
+    let mut host = Host::new(&config("")?)?;
     host.give_credentials(&Credentials::default())?;
     let database = things::database(&host, "people.db")?;
     database.execute_batch(
@@ -118,7 +93,7 @@ async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()>
     ensure!(status.cache.store_answers > 0, "{:?}", status.cache);
     host.kill()?;
 
-    std::fs::write(host.path("tidegate.toml"), format!("{OFF}{}", config("")))?;
+    std::fs::write(host.path("tidegate.toml"), format!("{OFF}{}", config("")?))?;
     let (off_all, off, status) = start(&mut host, &org).await?;
     println!("restart without the cache: {off_all} calls, {off} of them describes");
     ensure!(off > 0 && off_all > kept_all, "{off_all} calls");
@@ -126,11 +101,11 @@ async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()>
     host.kill()?;
 
     // What is kept does not know the field yet, and the sync needs it.
-    std::fs::write(host.path("tidegate.toml"), config(""))?;
+    std::fs::write(host.path("tidegate.toml"), config("")?)?;
     start(&mut host, &org).await?;
     host.kill()?;
     set_phone_hidden(&org, false).await?;
-    std::fs::write(host.path("tidegate.toml"), config(PHONE))?;
+    std::fs::write(host.path("tidegate.toml"), config(PHONE)?)?;
     host.start()?;
     runs(&mut host, AT_ONCE).await?;
     host.stop().await

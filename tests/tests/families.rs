@@ -8,29 +8,8 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tidegate::status::{Status, SyncStatus};
-use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
-use tidegate_tests::{built, host::Host, outsider::Outsider, things};
-
-const ENDPOINTS: &str = r#"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:families.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-interval = "{interval}"
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-"#;
+use tidegate_simulator::salesforce::{Handle, Options, Simulator};
+use tidegate_tests::{crm, outsider::Outsider, things};
 
 /// The second reference is found by what both systems say of their fields.
 const FAMILIES: &str = r#"
@@ -81,17 +60,6 @@ const DEALS_EACH: u64 = 2;
 /// What all of it may cost.
 const CALLS_MAX: u64 = 30;
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn host_of(org: &Handle, syncs: &str, interval: &str) -> Result<Host> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
-    let config = format!("{ENDPOINTS}{syncs}")
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{interval}", interval)
-        .replace("{url}", org.base_url());
-    let host = Host::new(&config)?;
-    host.give_credentials(&Credentials::default())?;
-    Ok(host)
-}
 
 fn fill(database: &Connection) -> Result<()> {
     Ok(database.execute_batch(&format!(
@@ -170,7 +138,7 @@ fn calls(org: &Handle) -> Result<u64> {
 async fn families_arrive_in_a_handful_of_calls_without_an_orphan() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
     // Nobody but us changes anything, so that one look is enough.
-    let mut host = host_of(&org, FAMILIES, "1d")?;
+    let mut host = crm::host(&org, "families.db", "1d", FAMILIES)?;
     let database = things::database(&host, "families.db")?;
     fill(&database)?;
     host.start()?;
@@ -269,7 +237,7 @@ async fn a_circle_is_closed_and_references_go_both_ways() -> Result<()> {
         ..Options::default()
     })
     .await?;
-    let mut host = host_of(&org, PEOPLE, "500ms")?;
+    let mut host = crm::host(&org, "families.db", "500ms", PEOPLE)?;
     let database = things::database(&host, "families.db")?;
     database.execute_batch(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, contact_id TEXT UNIQUE,

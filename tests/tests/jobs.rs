@@ -6,29 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tidegate::status::{Status, SyncStatus};
-use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
-use tidegate_tests::{built, host::Host, things};
+use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
+use tidegate_tests::{crm, things};
 
-const CONFIG: &str = r#"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:people.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-interval = "1h"
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-
+const SYNC: &str = r#"
 [syncs.people]
 initial = "left"
 left = { endpoint = "db", object = "people" }
@@ -89,17 +70,12 @@ fn each_once(org: &Handle) -> Result<()> {
 }
 
 async fn killed_at(step: Fault) -> Result<()> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let org = Simulator::start(Options {
         slow_job_ms: 10_000,
         ..Options::default()
     })
     .await?;
-    let config = CONFIG
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{url}", org.base_url());
-    let mut host = Host::new(&config)?;
-    host.give_credentials(&Credentials::default())?;
+    let mut host = crm::host(&org, "people.db", "1h", SYNC)?;
     let database = things::database(&host, "people.db")?;
     database.execute_batch(&format!(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL);

@@ -9,29 +9,11 @@ use tidegate::control::{Answer, Request};
 use tidegate::status::{Status, SyncState, SyncStatus};
 use tidegate_core::alert::Event;
 use tidegate_core::pace::Lane;
-use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
-use tidegate_tests::{built, host::Host, outsider::Outsider, things};
+use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
+use tidegate_tests::{crm, host::Host, outsider::Outsider, things};
 
 /// The rule reads a field that no rule of the mapping does.
-const CONFIG: &str = r#"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:deals.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-
+const SYNC: &str = r#"
 [syncs.deals]
 lane = "backfill"
 initial = "none"
@@ -106,18 +88,13 @@ async fn spent(host: &Host, org: &Handle) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_critical_change_overtakes_a_flood() -> Result<()> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let org = Simulator::start(Options {
         slow_ms: SLOW_MS,
         ..Options::default()
     })
     .await?;
-    let config = CONFIG
-        .replace("lane = \"backfill\"", "lane = \"normal\"")
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{url}", org.base_url());
-    let mut host = Host::new(&config)?;
-    host.give_credentials(&Credentials::default())?;
+    let sync = SYNC.replace("lane = \"backfill\"", "lane = \"normal\"");
+    let mut host = crm::host(&org, "deals.db", crm::USUAL, &sync)?;
     let database = things::database(&host, "deals.db")?;
     database.execute_batch(
         "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",
@@ -182,13 +159,8 @@ fn insert(database: &Connection, name: &str, amount: i64) -> Result<()> {
 /// there is more again, all of it ends by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allowance_that_runs_out_is_for_urgent_work() -> Result<()> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let org = Simulator::start(Options::default()).await?;
-    let config = CONFIG
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{url}", org.base_url());
-    let mut host = Host::new(&config)?;
-    host.give_credentials(&Credentials::default())?;
+    let mut host = crm::host(&org, "deals.db", crm::USUAL, SYNC)?;
     let database = things::database(&host, "deals.db")?;
     database.execute_batch(
         "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",

@@ -12,30 +12,12 @@ use tidegate::status::{Command, Done, Resumed, Status, SyncState, SyncStatus};
 use tidegate_core::hold::Scope;
 use tidegate_gateway::Secret;
 use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
-use tidegate_tests::{built, hook::Hook, host::Host, things};
+use tidegate_tests::{crm, hook::Hook, host::Host, things};
 
-const CONFIG: &str = r#"
+const REST: &str = r#"
 [alerts]
 url = "{hook}"
 secret = { file = "hook-secret" }
-
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:things.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
 
 [syncs.people]
 initial = "left"
@@ -152,14 +134,10 @@ fn add(database: &Connection, name: &str, count: u64) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let hook = Hook::start(&[]).await?;
     let org = Simulator::start(Options::default()).await?;
-    let config = CONFIG
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{hook}", &hook.url)
-        .replace("{url}", org.base_url());
-    let mut host = Host::new(&config)?;
+    let rest = REST.replace("{hook}", &hook.url);
+    let mut host = Host::new(&crm::config(&org, "things.db", crm::USUAL, &rest)?)?;
     let database = things::database(&host, "things.db")?;
     things::table(
         &database,

@@ -6,29 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
-use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
-use tidegate_tests::{built, host::Host, things};
-
-const ENDPOINTS: &str = r#"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:plans.db" }
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{url}" }
-interval = "{interval}"
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-"#;
+use tidegate_simulator::salesforce::{Handle, Options, Simulator};
+use tidegate_tests::{built, crm, host::Host, things};
 
 const SYNC: &str = r#"
 [syncs.{sync}]
@@ -45,7 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const INTERVAL_S: u64 = 4;
 
 fn host_of(org: &Handle, syncs: &[(&str, &str)], interval: &str) -> Result<Host> {
-    let plugins = built::plugins(&["sqlite", "salesforce", "field-map"]).canonicalize()?;
     let syncs: String = syncs
         .iter()
         .map(|(object, rules)| {
@@ -53,13 +31,7 @@ fn host_of(org: &Handle, syncs: &[(&str, &str)], interval: &str) -> Result<Host>
             sync.replace("{object}", object).replace("{rules}", rules)
         })
         .collect();
-    let config = format!("{ENDPOINTS}{syncs}")
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{interval}", interval)
-        .replace("{url}", org.base_url());
-    let host = Host::new(&config)?;
-    host.give_credentials(&Credentials::default())?;
-    Ok(host)
+    crm::host(org, "plans.db", interval, &syncs)
 }
 
 const PEOPLE: (&str, &str) = ("Contact", r#"{ left = "name", right = "LastName" }"#);
