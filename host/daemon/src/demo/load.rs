@@ -137,8 +137,8 @@ pub async fn load(scene: &Scene) -> Result<Loaded> {
     let course = Course::begin(&stage, &org, scene.records, &still).await?;
     people::open(&stage.database())?.execute("UPDATE people SET phone = '+1 ' || id", [])?;
     let changes = course.run(&mut stage, &org).await?;
+    rest(&mut stage, scene.records).await?;
     let peak_rss_mb = stage.host_memory_kb() / 1024;
-    wait(&mut stage, scene.records, is_idle).await?;
     stage.stop_host().await?;
     let rerun = rerun(&mut stage, &org, scene.records).await?;
     let started_rss_mb = stage.host_memory_kb() / 1024;
@@ -154,15 +154,12 @@ pub async fn load(scene: &Scene) -> Result<Loaded> {
 
 /// Starts the host with everything in step, and leaves it running.
 async fn rerun(stage: &mut Stage, org: &Org, records: u32) -> Result<Rerun> {
-    let at_rest = |sync: &SyncStatus| sync.state == SyncState::Running && is_idle(sync);
     let before = org.counted().await?;
     stage.start_host()?;
-    wait(stage, records, at_rest).await?;
+    wait(stage, records, |sync| sync.state == SyncState::Running).await?;
     let started = org.counted().await?;
     let timer = Timer::start();
-    // Both sides have been asked for changes by then.
-    tokio::time::sleep(POLL).await;
-    let sync = wait(stage, records, at_rest).await?;
+    let sync = rest(stage, records).await?;
     let resting_s = timer.seconds();
     let rested = org.counted().await?;
     let mut calls = rested.calls.clone();
@@ -212,6 +209,21 @@ async fn wait(
             );
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits until both sides have been asked for changes and neither had any: what the org made of our writes comes back.
+async fn rest(stage: &mut Stage, records: u32) -> Result<SyncStatus> {
+    let at_rest = |sync: &SyncStatus| sync.state == SyncState::Running && is_idle(sync);
+    let mut sync = wait(stage, records, at_rest).await?;
+    loop {
+        tokio::time::sleep(POLL).await;
+        let next = wait(stage, records, at_rest).await?;
+        let seen = |sync: &SyncStatus| (sync.captured, sync.written, sync.echoes);
+        if seen(&next) == seen(&sync) {
+            return Ok(next);
+        }
+        sync = next;
     }
 }
 

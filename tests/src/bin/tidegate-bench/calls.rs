@@ -7,10 +7,12 @@
 mod contenders;
 
 use anyhow::{Result, ensure};
+use futures::try_join;
 use serde::Serialize;
 use tidegate::demo::{DemoReport, Loaded, Rerun, Scene as Stage, load, play};
 use tidegate_store::EngineKind;
 use tidegate_tests::built;
+use tokio::sync::Semaphore;
 
 use crate::report::{Figures, Group, Outcome, Scale};
 use contenders::Filled;
@@ -230,17 +232,7 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
         &stage(EngineKind::default(), scale.pick(500_000, 200)),
         scale.pick(None, Some(2)),
     ))?;
-    let sizes = |records| -> Result<Sizes> {
-        let redb = runtime.block_on(load(&stage(EngineKind::Redb, records)))?;
-        let sled = runtime.block_on(load(&stage(EngineKind::Sled, records)))?;
-        Ok(Sizes {
-            records,
-            sled,
-            redb,
-        })
-    };
-    let many = sizes(scale.pick(1_000_000, 400))?;
-    let few = sizes(scale.pick(100_000, 40))?;
+    let (many, few) = runtime.block_on(sizes(scale, stage))?;
     let mut contenders = vec![Filled::by_tidegate(few.sled.first_sync)];
     contenders.extend(contenders::fill(&stage(
         EngineKind::default(),
@@ -252,6 +244,31 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
         few,
         contenders,
     })
+}
+
+async fn sizes(scale: Scale, stage: impl Fn(EngineKind, u32) -> Stage) -> Result<(Sizes, Sizes)> {
+    // One after the other, but where only those count that arrive.
+    let turns = Semaphore::new(scale.pick(1, 4));
+    let loaded = async |engine, records| {
+        let _turn = turns.acquire().await?;
+        load(&stage(engine, records)).await
+    };
+    let (many, few) = (scale.pick(1_000_000, 400), scale.pick(100_000, 40));
+    let (many_redb, many_sled, few_redb, few_sled) = try_join!(
+        loaded(EngineKind::Redb, many),
+        loaded(EngineKind::Sled, many),
+        loaded(EngineKind::Redb, few),
+        loaded(EngineKind::Sled, few),
+    )?;
+    let sizes = |records, sled, redb| Sizes {
+        records,
+        sled,
+        redb,
+    };
+    Ok((
+        sizes(many, many_sled, many_redb),
+        sizes(few, few_sled, few_redb),
+    ))
 }
 
 async fn played(stage: &Stage, seconds: Option<u32>) -> Result<Played> {
