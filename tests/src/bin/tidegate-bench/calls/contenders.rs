@@ -151,7 +151,7 @@ async fn post_each(ground: &Ground) -> Result<()> {
 
 fn contact(row: &rusqlite::Row<'_>) -> Result<Map<String, Value>> {
     let mut contact = Map::new();
-    for (place, name) in row.as_ref().column_names().into_iter().enumerate() {
+    for (place, name) in row.as_ref().column_names().enumerate() {
         let value = match row.get_ref(place)? {
             ValueRef::Null | ValueRef::Blob(_) => continue,
             ValueRef::Integer(number) => json!(number),
