@@ -2,6 +2,9 @@
 //!
 //! They do less than the host: they keep neither the ids that the org gives nor anything to go on from, and know nothing
 //! of what comes back. What they read and write is the same: [`ROWS`] are the fields that the host's mapping makes.
+//!
+//! The way to the simulated org takes no time, so the speeds say nothing of a real one, where each call waits for its
+//! answer; calls and processor time do.
 
 use std::path::Path;
 use std::process::Command;
