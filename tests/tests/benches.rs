@@ -26,6 +26,47 @@ fn every_bench_leaves_its_figures() {
     leave(&["end-to-end", "sandbox", "mapping", "store"]);
 }
 
+/// Whatever the scale: what is played ends clean, a start with nothing to do writes nothing, and few calls are enough.
+#[test]
+fn calls_are_few_and_a_rerun_writes_nothing() {
+    let figures = leave(&["calls"]).remove(0);
+    let played = &figures["played"];
+    for trouble in ["lost", "duplicates", "mismatches", "throttled"] {
+        assert_eq!(played["report"][trouble], 0, "{played:#}");
+    }
+    // So few records that logging in and asking what there is weighs more than writing them.
+    assert!(
+        number(&played["first_sync"]["fewer_percent"]) >= 80.0,
+        "{played:#}"
+    );
+    for (size, engine) in [
+        ("many", "sled"),
+        ("many", "redb"),
+        ("few", "sled"),
+        ("few", "redb"),
+    ] {
+        let loaded = &figures[size][engine];
+        let rerun = &loaded["rerun"];
+        for count in ["org_writes", "written", "captured"] {
+            assert_eq!(rerun[count], 0, "{size}, {engine}: {rerun:#}");
+        }
+        assert!(number(&loaded["peak_rss_mb"]) > 0.0, "{loaded:#}");
+    }
+    let contenders = figures["contenders"].as_array().expect("a list");
+    assert_eq!(contenders.len(), 4);
+    let plain = &contenders[1];
+    assert!(
+        number(&plain["api_calls"]) >= number(&plain["records"]),
+        "{plain:#}"
+    );
+    for bulk in [&contenders[0], &contenders[2], &contenders[3]] {
+        assert!(
+            number(&bulk["api_calls"]) < number(&plain["api_calls"]),
+            "{bulk:#}"
+        );
+    }
+}
+
 const DAY_MS: u64 = 86_400_000;
 
 fn number(figure: &Value) -> f64 {

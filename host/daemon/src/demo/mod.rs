@@ -38,9 +38,10 @@ use org::Org;
 use report::{Report, Timer};
 use stage::Stage;
 
-pub use load::{Loaded, Phase, load};
+pub use load::{Ground, Loaded, Phase, Rerun, load};
 pub use report::Report as DemoReport;
 pub use soak::{Soaked, Until, soak};
+pub use stage::cpu_seconds;
 
 #[derive(Debug, Clone, Args)]
 pub struct DemoArguments {

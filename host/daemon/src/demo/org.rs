@@ -19,6 +19,20 @@ pub(super) struct Org {
     calls: AtomicU64,
 }
 
+/// What the org has counted so far, whoever it was.
+pub(super) struct Counted {
+    /// API calls by what they are.
+    pub calls: BTreeMap<String, u64>,
+    /// Records written, each time one was.
+    pub writes: u64,
+}
+
+impl Counted {
+    pub(super) fn total(&self) -> u64 {
+        self.calls.values().sum()
+    }
+}
+
 /// A record as the org holds it.
 pub(super) type Record = Map<String, Value>;
 
@@ -141,6 +155,16 @@ impl Org {
         self.stats().await?["calls_total"]
             .as_u64()
             .context("the simulator counted no calls")
+    }
+
+    pub(super) async fn counted(&self) -> Result<Counted> {
+        let mut stats = self.stats().await?;
+        Ok(Counted {
+            calls: serde_json::from_value(stats["calls"].take())?,
+            writes: stats["journal_entries"]
+                .as_u64()
+                .context("the simulator counted no writes")?,
+        })
     }
 
     pub(super) async fn stats(&self) -> Result<Value> {

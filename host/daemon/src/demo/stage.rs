@@ -36,6 +36,24 @@ pub(super) const UNLIMITED: OrgKind = OrgKind {
     daily_limit: 1_000_000_000,
 };
 
+/// Processor time that a process has used, all threads together.
+pub fn cpu_seconds(process: u32) -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The second field is the program's name in brackets and may hold anything.
+    let fields = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    ticks as f64 / TICKS_PER_SECOND
+}
+
 enum Folder {
     Passing(TempDir),
     Kept(PathBuf),
@@ -280,23 +298,10 @@ impl Stage {
         }
     }
 
-    /// Processor time that the host has used, all threads together.
     pub(super) fn host_cpu_seconds(&self) -> f64 {
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let Some(host) = &self.host else { return 0.0 };
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", host.id())).unwrap_or_default();
-        // The second field is the program's name in brackets and may hold anything.
-        let fields = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let ticks: u64 = fields
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        ticks as f64 / TICKS_PER_SECOND
+        self.host
+            .as_ref()
+            .map_or(0.0, |host| cpu_seconds(host.id()))
     }
 
     /// The most resident memory that the host ever had.

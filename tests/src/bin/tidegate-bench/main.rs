@@ -6,6 +6,7 @@
 //!
 //! Absent: judgements. Tests never assert on time, and a figure over its aim is still only a figure.
 
+mod calls;
 mod end_to_end;
 mod mapping;
 mod pacing;
@@ -33,6 +34,11 @@ const BENCHES: &[Bench] = &[
         name: "end-to-end",
         about: "a database and an org without limits",
         run: end_to_end::run,
+    },
+    Bench {
+        name: "calls",
+        about: "calls and memory for many records, beside a plain loop and simple-salesforce",
+        run: calls::run,
     },
     Bench {
         name: "sandbox",
