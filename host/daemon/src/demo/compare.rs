@@ -163,7 +163,7 @@ fn given(
     let (left, right) = FIELDS[index];
     let here = given_here.get(&(row, left));
     let mut values: Vec<Option<String>> = here
-        .map(|value| plain(left, value.map(|text| Value::from(text))))
+        .map(|value| plain(left, value.map(Value::from)))
         .into_iter()
         .collect();
     if let Some(value) = journal.given.get(&(id.to_owned(), right.to_owned())) {
