@@ -103,6 +103,7 @@ fn outcome(row: &RowOutcome) -> String {
                 Advice::Retry => "retry",
                 Advice::Gone => "gone",
                 Advice::Adopt => "adopt",
+                Advice::Changed => "changed",
             };
             format!(
                 "{} refused {} {advice} {:?}",
