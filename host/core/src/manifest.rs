@@ -511,6 +511,9 @@ pub struct Method {
     /// Different objects that one use may carry.
     #[serde(default = "one")]
     pub objects_max: u32,
+    /// Different operations that one use may carry.
+    #[serde(default = "one")]
+    pub operations_max: u32,
     /// Rows may refer to rows of the same push.
     #[serde(default)]
     pub references: bool,

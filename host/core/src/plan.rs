@@ -1,6 +1,6 @@
 //! From writes to pushes: the cheapest method that the connector's table offers, within its bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -138,7 +138,7 @@ pub fn offered<'a>(methods: &[&'a Method], operation: OperationKind) -> Vec<&'a 
     offered
 }
 
-/// Writes of one sync to one side.
+/// Writes of one sync to one side. Operations travel apart, and together where that is cheaper.
 pub fn plan(
     model: &Model,
     target: Side,
@@ -175,7 +175,54 @@ pub fn plan(
             });
         }
     }
+    plan.pushes = mixed(methods, plan.pushes);
     plan
+}
+
+/// Few rows of several operations take a call each, or one by a method that carries them all.
+fn mixed(methods: &[&Method], pushes: Vec<Push>) -> Vec<Push> {
+    let interactive = |name: &str| {
+        let method = methods.iter().find(|method| method.name == name);
+        method.is_some_and(|method| method.kind == MethodKind::Interactive)
+    };
+    let mut mixed: Vec<Push> = Vec::new();
+    for push in pushes {
+        let joined = mixed
+            .iter_mut()
+            .filter(|known| interactive(&known.method) && interactive(&push.method))
+            .find_map(|known| Some((carrier(methods, known, &push)?, known)));
+        match joined {
+            Some((method, known)) => {
+                known.method.clone_from(&method.name);
+                known.rows.extend(push.rows);
+            }
+            None => mixed.push(push),
+        }
+    }
+    mixed
+}
+
+/// The method that carries both in one use, for less than they cost apart.
+fn carrier<'a>(methods: &[&'a Method], one: &Push, other: &Push) -> Option<&'a Method> {
+    let rows = || one.rows.iter().chain(&other.rows).map(|(_, write)| write);
+    let operations: BTreeSet<OperationKind> = rows().map(|write| write.operation).collect();
+    let count = one.rows.len() + other.rows.len();
+    let apart: u64 = [one, other]
+        .into_iter()
+        .filter_map(|push| methods.iter().find(|method| method.name == push.method))
+        .map(|method| u64::from(method.calls))
+        .sum();
+    let fits = |method: &&&'a Method| {
+        method.kind == MethodKind::Interactive
+            && (2..=method.operations_max as usize).contains(&operations.len())
+            && operations
+                .iter()
+                .all(|operation| method.carries(*operation))
+            && count <= method.rows_max as usize
+            && rows().map(bytes_of).sum::<u64>() <= method.bytes_max
+            && u64::from(method.calls) < apart
+    };
+    methods.iter().find(fits).copied()
 }
 
 /// Children of one parent travel together: vendors lock the parent while they write a child, so two batches with
@@ -322,67 +369,58 @@ fn too_large(model: &Model, target: Side, method: &Method) -> Reason {
 }
 
 impl Push {
-    /// The call's argument. All rows of a push have one operation.
+    /// The call's argument: a group for each operation.
     pub fn operations(&self, model: &Model) -> Operations {
-        let key = self.key(model);
-        let values: Vec<&[(FieldId, Value)]> =
-            self.rows.iter().map(|(_, write)| &*write.values).collect();
-        let mut batch = model.batch(self.target, &values);
-        if let Some(key) = &key {
-            batch.columns.retain(|column| column.name != *key);
-            batch.columns.push(self.key_column(key));
+        let mut kinds: BTreeMap<OperationKind, Vec<(Token, &Write)>> = BTreeMap::new();
+        for (link, write) in &self.rows {
+            let row = (Token::new(*link, self.target), write);
+            kinds.entry(write.operation).or_default().push(row);
         }
-        let group = Group {
-            object: model.spec.side(self.target).object.to_string(),
-            operation: self.operation(),
-            key,
-            tokens: self
-                .rows
-                .iter()
-                .map(|(link, _)| Token::new(*link, self.target).0)
-                .collect(),
-            ids: self
-                .rows
-                .iter()
-                .map(|(_, write)| write.id.as_deref().unwrap_or_default())
-                .collect(),
-            versions: self.rows.iter().map(|(_, write)| &*write.version).collect(),
-            batch,
-        };
+        let groups = kinds
+            .iter()
+            .map(|(operation, rows)| group(model, self.target, *operation, rows));
         Operations {
             method: self.method.clone(),
-            groups: vec![group],
+            groups: groups.collect(),
             references: Vec::new(),
         }
     }
+}
 
-    pub fn operation(&self) -> OperationKind {
-        self.rows
-            .first()
-            .map_or(OperationKind::Update, |(_, write)| write.operation)
+fn group(model: &Model, target: Side, operation: OperationKind, rows: &[(Token, &Write)]) -> Group {
+    let values: Vec<&[(FieldId, Value)]> = rows.iter().map(|(_, write)| &*write.values).collect();
+    let mut batch = model.batch(target, &values);
+    let key = model
+        .key(target)
+        .filter(|_| operation == OperationKind::Upsert)
+        .map(|field| model.name(target, field).to_owned());
+    if let Some(key) = &key {
+        batch.columns.retain(|column| column.name != *key);
+        batch.columns.push(key_column(key, rows));
     }
-
-    fn key(&self, model: &Model) -> Option<String> {
-        (self.operation() == OperationKind::Upsert)
-            .then(|| {
-                model
-                    .key(self.target)
-                    .map(|field| model.name(self.target, field).to_owned())
-            })
-            .flatten()
+    let writes = || rows.iter().map(|(_, write)| write);
+    Group {
+        object: model.spec.side(target).object.to_string(),
+        operation,
+        key,
+        tokens: rows.iter().map(|(token, _)| token.0).collect(),
+        ids: writes()
+            .map(|write| write.id.as_deref().unwrap_or_default())
+            .collect(),
+        versions: writes().map(|write| &*write.version).collect(),
+        batch,
     }
+}
 
-    fn key_column(&self, name: &str) -> Column {
-        let keys: Packed = self
-            .rows
-            .iter()
-            .map(|(_, write)| write.key.as_deref().unwrap_or_default())
-            .collect();
-        Column {
-            name: name.to_owned(),
-            states: Vec::new(),
-            values: Values::Text(keys),
-        }
+fn key_column(name: &str, rows: &[(Token, &Write)]) -> Column {
+    let keys: Packed = rows
+        .iter()
+        .map(|(_, write)| write.key.as_deref().unwrap_or_default())
+        .collect();
+    Column {
+        name: name.to_owned(),
+        states: Vec::new(),
+        values: Values::Text(keys),
     }
 }
 
@@ -400,6 +438,7 @@ mod tests {
             bytes_max: 1 << 20,
             calls,
             objects_max: 1,
+            operations_max: 1,
             references: name == "graph",
             draws: Vec::new(),
         }
@@ -411,7 +450,7 @@ mod tests {
             method("single", MethodKind::Interactive, [1, 1], 1),
             method("collections", MethodKind::Interactive, [2, 200], 1),
             method("graph", MethodKind::Interactive, [2, 500], 1),
-            method("composite", MethodKind::Interactive, [201, 1_000], 1),
+            method("composite", MethodKind::Interactive, [2, 1_000], 1),
             method("bulk", MethodKind::Job, [2_000, 30_000], 5),
         ]
     }

@@ -85,6 +85,7 @@ prop_compose! {
             bytes_max,
             calls,
             objects_max: 1,
+            operations_max: 1,
             references: false,
             draws: Vec::new(),
         }

@@ -389,6 +389,7 @@ impl Check<'_> {
                 bytes_max,
                 calls,
                 objects_max,
+                operations_max,
                 ..
             } = *method;
             let numbers = [
@@ -396,6 +397,7 @@ impl Check<'_> {
                 ("bytes-max", bytes_max),
                 ("calls", u64::from(calls)),
                 ("objects-max", u64::from(objects_max)),
+                ("operations-max", u64::from(operations_max)),
             ];
             for (name, value) in numbers {
                 self.above_zero(format!("{pointer}/{name}"), value);
