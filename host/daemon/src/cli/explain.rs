@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::print::{Table, Terminal, chain, count};
 use super::runtime;
 use crate::assembly;
-use crate::config::problem::{Problem, Severity, suggest};
+use crate::config::problem::suggest;
 use crate::config::{self, Loaded};
 use crate::levels;
 use crate::quote::reasons::{self, Explanation};
@@ -118,13 +118,7 @@ pub(super) fn run(path: &Path, arguments: &ExplainArguments, terminal: &Terminal
         }
     };
     if findings.has_errors() {
-        let problems: Vec<String> = findings
-            .into_problems()
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .map(Problem::to_string)
-            .collect();
-        terminal.failure("config", problems.join("\n"));
+        terminal.failure("config", findings.errors_as_text());
         return Exit::Usage;
     }
     let Some(sync) = config.syncs.get(arguments.sync.as_str()) else {

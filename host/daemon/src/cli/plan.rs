@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::print::{Table, Terminal, ago, chain, count};
 use super::runtime;
 use crate::assembly;
-use crate::config::problem::{Findings, Problem, Severity, suggest};
+use crate::config::problem::{Findings, suggest};
 use crate::config::{self, Loaded};
 use crate::quote::budget::{self, Budget};
 use crate::quote::look::look;
@@ -52,7 +52,7 @@ pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -
     }
     let credentials = config::credentials(&config, &findings);
     if findings.has_errors() {
-        return refused(findings, terminal);
+        return refused(&findings, terminal);
     }
     // A store is made by `tidegate run`, not by looking.
     let store = match assembly::store_folder(&config).exists() {
@@ -86,7 +86,7 @@ pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -
     });
     let seen = match seen {
         Ok(Some(seen)) => seen,
-        Ok(None) => return refused(findings, terminal),
+        Ok(None) => return refused(&findings, terminal),
         Err(error) => {
             terminal.failure("plan-failed", format!("{error:#}"));
             return Exit::Failed;
@@ -108,16 +108,10 @@ pub(super) fn run(path: &Path, arguments: &PlanArguments, terminal: &Terminal) -
 }
 
 /// A config with mistakes has no price.
-fn refused(findings: Findings, terminal: &Terminal) -> Exit {
-    let problems: Vec<String> = findings
-        .into_problems()
-        .iter()
-        .filter(|problem| problem.severity == Severity::Error)
-        .map(Problem::to_string)
-        .collect();
+fn refused(findings: &Findings, terminal: &Terminal) -> Exit {
     let message = format!(
         "`tidegate check` finds mistakes, so nothing can be planned\n{}",
-        problems.join("\n")
+        findings.errors_as_text()
     );
     terminal.failure("config", message);
     Exit::Usage

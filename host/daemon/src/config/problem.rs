@@ -203,6 +203,14 @@ impl Findings {
             .collect()
     }
 
+    /// What is wrong and no mere warning, a line or more each.
+    pub fn errors_as_text(&self) -> String {
+        let problems = self.problems().into_iter();
+        let errors = problems.filter(|problem| problem.severity == Severity::Error);
+        let lines: Vec<String> = errors.map(|problem| problem.to_string()).collect();
+        lines.join("\n")
+    }
+
     /// Everything found, in the order of the file.
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems()
