@@ -124,9 +124,14 @@ impl Clock {
         self.asleep().first().map(|(until_ms, _)| *until_ms)
     }
 
-    /// Returns once this much simulated time has passed.
+    /// Returns once this much simulated time has passed since the call.
     pub(crate) async fn sleep_ms(&self, for_ms: u64) {
-        let until_ms = self.now_ms() + for_ms;
+        self.sleep_until_ms(self.now_ms() + for_ms).await;
+    }
+
+    /// Returns once it is so late. Whoever has read the clock already waits from there: it may have been put forward
+    /// since, and a sleeper that starts late where nobody moves the clock again never wakes.
+    pub(crate) async fn sleep_until_ms(&self, until_ms: u64) {
         let entry = (until_ms, self.next.fetch_add(1, Ordering::Relaxed));
         self.asleep().insert(entry);
         let _asleep = Asleep { clock: self, entry };

@@ -8,12 +8,16 @@ pub(crate) use world::World;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use tidegate_sdk::bindings::connector::tidegate::plugin::gateway::{Header, HttpMethod, Operation};
 use tidegate_sdk::{
     Answer, Executed, Fault, Gateway, HttpResponse, Level, Request, Response, segment,
 };
+
+/// An answer that never comes fails its test, with the call's name, instead of holding up all the others for good.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A client of one simulated org.
 #[derive(Clone, Debug)]
@@ -61,7 +65,9 @@ impl Wire {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<HttpResponse, String> {
-        let mut stream = TcpStream::connect(&self.address).map_err(|error| error.to_string())?;
+        let mut stream = TcpStream::connect(&self.address)
+            .and_then(|stream| stream.set_read_timeout(Some(PATIENCE)).map(|()| stream))
+            .map_err(|error| error.to_string())?;
         let mut head = format!(
             "{method} {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\nauthorization: \
              Bearer {}\r\n",

@@ -78,7 +78,8 @@ pub(crate) async fn serve(
 async fn carry(shared: Arc<Shared>, call: Call) -> Ending {
     let way_ms = shared.desk().way_ms();
     shared.clock.sleep_ms(way_ms).await;
-    let fate = shared.desk().arrive(shared.clock.now_ms(), &call);
+    let arrived_ms = shared.clock.now_ms();
+    let fate = shared.desk().arrive(arrived_ms, &call);
     let ending = match fate {
         Fate::Refused { answer } => Ending::Answered(answer),
         Fate::Works {
@@ -86,7 +87,7 @@ async fn carry(shared: Arc<Shared>, call: Call) -> Ending {
             takes_ms,
             answer,
         } => {
-            work(&shared, &call, number, takes_ms).await;
+            work(&shared, &call, number, (arrived_ms, takes_ms)).await;
             Ending::Answered(answer)
         }
         Fate::Fails {
@@ -94,7 +95,7 @@ async fn carry(shared: Arc<Shared>, call: Call) -> Ending {
             takes_ms,
             how,
         } => {
-            work(&shared, &call, number, takes_ms).await;
+            work(&shared, &call, number, (arrived_ms, takes_ms)).await;
             if how == Failure::Silence {
                 shared.clock.sleep_ms(SILENCE_MS).await;
                 return Ending::Closed;
@@ -107,8 +108,8 @@ async fn carry(shared: Arc<Shared>, call: Call) -> Ending {
     ending
 }
 
-async fn work(shared: &Shared, call: &Call, number: u64, takes_ms: u64) {
-    shared.clock.sleep_ms(takes_ms).await;
+async fn work(shared: &Shared, call: &Call, number: u64, (from_ms, takes_ms): (u64, u64)) {
+    shared.clock.sleep_until_ms(from_ms + takes_ms).await;
     let now_ms = shared.clock.now_ms();
     shared.desk().end(now_ms, call, number, takes_ms);
 }

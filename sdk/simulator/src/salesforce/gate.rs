@@ -98,9 +98,9 @@ async fn execute(shared: &Arc<Shared>, call: &Call, admitted: Admitted) -> (Answ
         stay,
     } = admitted;
     if delay_ms > 0 {
-        shared.clock.sleep_ms(delay_ms).await;
+        shared.clock.sleep_until_ms(began.at_ms + delay_ms).await;
     }
-    let answer = {
+    let (answer, now_ms) = {
         let mut org = shared.org();
         let now_ms = shared.clock.now_ms();
         let mut once = |began: &Began| {
@@ -116,18 +116,19 @@ async fn execute(shared: &Arc<Shared>, call: &Call, admitted: Admitted) -> (Answ
         };
         worker::attend(shared, &mut org);
         let usage = org.limit_info(now_ms);
-        answer.with("sforce-limit-info", usage).dated(now_ms)
+        let answer = answer.with("sforce-limit-info", usage).dated(now_ms);
+        (answer, now_ms)
     };
     if late_ms > 0 {
-        shared.clock.sleep_ms(late_ms).await;
+        shared.clock.sleep_until_ms(now_ms + late_ms).await;
     }
     drop(stay);
     (answer, fate)
 }
 
 fn admit(shared: &Arc<Shared>, call: &Call) -> Result<Admitted, (Answer, Fate)> {
-    let now_ms = shared.clock.now_ms();
     let mut org = shared.org();
+    let now_ms = shared.clock.now_ms();
     let refused = |org: &mut Org, error: ApiError| {
         let usage = org.limit_info(now_ms);
         let answer = call.refusal(error).with("sforce-limit-info", usage);

@@ -17,7 +17,7 @@ pub(crate) fn attend(shared: &Arc<Shared>, org: &mut Org) {
         while let Some(due_ms) = due_ms(&shared) {
             let now_ms = shared.clock.now_ms();
             if due_ms > now_ms {
-                shared.clock.sleep_ms(due_ms - now_ms).await;
+                shared.clock.sleep_until_ms(due_ms).await;
             } else {
                 // A step at a time, so that calls are let in between; what is late is stamped late.
                 bulk::step(&mut shared.org(), now_ms);

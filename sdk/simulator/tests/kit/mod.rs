@@ -5,11 +5,15 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_simulator::meters;
 use tidegate_simulator::salesforce::{ClockMode, Handle, Options, Simulator};
 use tokio::runtime::Runtime;
+
+/// An answer that never comes fails its test, with the call's name, instead of holding up all the others for good.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// 2026-03-01T10:00:00Z.
 pub(crate) const START_MS: u64 = 1_772_359_200_000;
@@ -152,6 +156,7 @@ impl Client {
         body: &[u8],
     ) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let named = |name: &str| {
             headers
                 .iter()
