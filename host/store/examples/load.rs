@@ -20,7 +20,7 @@ const COMMITS_PER_CALLER: u64 = 100;
 
 /// The allocator of the daemon: with another one the figures are not the daemon's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -51,21 +51,36 @@ impl Marks {
 }
 
 /// Records touched lately, with the moment and the side.
-#[derive(Debug, Default)]
-pub(super) struct Touched(HashMap<(LinkId, Side), u64>);
+#[derive(Debug)]
+pub(super) struct Touched {
+    at: HashMap<(LinkId, Side), u64>,
+    /// So many are kept before those that can't matter any more are looked for.
+    most: usize,
+}
 
-const TOUCHED_MAX: usize = 20_000;
+const TOUCHED_LEAST: usize = 20_000;
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self {
+            at: HashMap::new(),
+            most: TOUCHED_LEAST,
+        }
+    }
+}
 
 impl Touched {
     pub(super) fn note(&mut self, link: LinkId, side: Side, marks: &Marks) {
-        if self.0.len() >= TOUCHED_MAX {
+        if self.at.len() >= self.most {
             let oldest = marks.oldest();
-            self.0.retain(|_, at| *at > oldest);
+            self.at.retain(|_, at| *at > oldest);
+            // A long pull keeps them all: looking through them for each new one would cost more than they do.
+            self.most = (2 * self.at.len()).max(TOUCHED_LEAST);
         }
-        self.0.insert((link, side), marks.now());
+        self.at.insert((link, side), marks.now());
     }
 
     pub(super) fn since(&self, link: LinkId, side: Side, mark: u64) -> bool {
-        self.0.get(&(link, side)).is_some_and(|at| *at > mark)
+        self.at.get(&(link, side)).is_some_and(|at| *at > mark)
     }
 }

@@ -26,7 +26,7 @@ use report::{Bench, Scale, Told};
 
 /// The host's own, so that what is measured here is what runs there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// In the order in which they run.
 const BENCHES: &[Bench] = &[
