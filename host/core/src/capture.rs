@@ -199,7 +199,7 @@ fn pair_twice(
         return Ok(Captured::Passed);
     };
     let reason = Reason {
-        code: "pair-ambiguous".into(),
+        code: Reason::PAIR_AMBIGUOUS.into(),
         message: format!(
             "another record on the {side} is linked to the record that this one's key names; clear the key, or delete or merge one of them"
         ),
@@ -264,7 +264,7 @@ fn known(
         true => is_being_written(ledger, model, &observation, id, &link)?,
         false => repeats_dead(ledger, id, &observation)?,
     };
-    if known || repeats_waiting(ledger, id, &observation, lane)? {
+    if known || repeats_waiting(ledger, model, id, &observation, lane)? {
         return Ok(Captured::Echo);
     }
     store(ledger, observation, lane, id, standing)
@@ -295,9 +295,11 @@ fn is_being_written(
     Ok(is_echo(model, side, &link, &observation.values))
 }
 
-/// The state that waits, reported once more, which sources do that can't tell exactly what is new.
+/// The state that waits, reported once more, which sources do that can't tell exactly what is new. While a write is
+/// under way that makes something else of it, somebody may have changed it back after that.
 fn repeats_waiting(
     ledger: &Ledger<'_>,
+    model: &Model,
     id: LinkId,
     observation: &Observation<'_>,
     lane: Lane,
@@ -305,7 +307,8 @@ fn repeats_waiting(
     let Some(entry) = ledger.entry(id)? else {
         return Ok(false);
     };
-    Ok(match &entry.pending[observation.side] {
+    let side = observation.side;
+    let repeats = match &entry.pending[side] {
         Some(Pending::Row {
             values,
             suspect: false,
@@ -316,7 +319,19 @@ fn repeats_waiting(
                 && entry.lane <= lane
         }
         _ => false,
-    })
+    };
+    if !repeats {
+        return Ok(false);
+    }
+    let Some(sent) = ledger.intent(id)?.filter(|sent| sent.target == side) else {
+        return Ok(true);
+    };
+    let differs = |(field, value): &(FieldId, Value)| {
+        let print = model.fingerprint(side, *field, value);
+        let mut written = sent.written.iter();
+        written.any(|(known, sent)| known == field && *sent != print)
+    };
+    Ok(!sent.delete && !observation.values.iter().any(differs))
 }
 
 /// The record lies in the dead letters because it can't be kept.

@@ -10,12 +10,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::job::{Job, JobId, JobRow};
+use crate::pairing::Contact;
 use crate::record::{DeadLetter, Entry, IdRef, Link, LinkId, Sent};
 use crate::sync::Side;
 
 /// Committed state, by key. Reading it must not block for long.
 pub trait Base: Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Up to `most` keys that begin with `prefix` and come after `after`, in order.
+    fn keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, LedgerError>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +56,12 @@ pub enum Room {
     Job = b'j',
     /// Which job a link's row travels in.
     JobRow = b'r',
+    /// Records without their other half, by what a pair rule compares.
+    Half = b'h',
+    /// Records of which a person said that they have no other half.
+    Apart = b'o',
+    /// How far the first contact is: one record a sync.
+    Contact = b'f',
 }
 
 /// All keys of one room and sync begin so.
@@ -95,6 +110,54 @@ pub fn id_key(sync: SyncId, side: Side, id: &str) -> Vec<u8> {
         key.extend_from_slice(&xxhash_rust::xxh3::xxh3_128(id.as_bytes()).to_be_bytes());
     }
     key
+}
+
+/// Where records of a side stand that have the same values in the fields of a pair rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfPlace {
+    pub rule: u8,
+    pub side: Side,
+    /// Of the values.
+    pub hash: u128,
+}
+
+/// All halves of a rule and side begin so, in the order of their hashes.
+pub fn halves_prefix(sync: SyncId, rule: u8, side: Side) -> Vec<u8> {
+    let mut key = prefix(Room::Half, sync);
+    key.push(rule);
+    key.push(if side == Side::Left { b'<' } else { b'>' });
+    key
+}
+
+fn half_prefix(sync: SyncId, place: HalfPlace) -> Vec<u8> {
+    let mut key = halves_prefix(sync, place.rule, place.side);
+    key.extend_from_slice(&place.hash.to_be_bytes());
+    key
+}
+
+fn half_key(sync: SyncId, place: HalfPlace, link: LinkId) -> Vec<u8> {
+    let mut key = half_prefix(sync, place);
+    key.extend_from_slice(&link.0.to_be_bytes());
+    key
+}
+
+/// What a key of [`Room::Half`] says.
+pub fn key_half(key: &[u8]) -> Option<(HalfPlace, LinkId)> {
+    let (head, link) = key.split_last_chunk::<8>()?;
+    let (head, hash) = head.split_last_chunk::<16>()?;
+    let &[_, _, _, rule, side] = head else {
+        return None;
+    };
+    let place = HalfPlace {
+        rule,
+        side: if side == b'<' {
+            Side::Left
+        } else {
+            Side::Right
+        },
+        hash: u128::from_be_bytes(*hash),
+    };
+    Some((place, LinkId(u64::from_be_bytes(*link))))
 }
 
 /// What to put and what to delete (`None`), in one transaction.
@@ -262,5 +325,95 @@ impl<'a> Ledger<'a> {
 
     pub fn remove_job_row(&mut self, link: LinkId) {
         self.remove(link_key(Room::JobRow, self.sync, link));
+    }
+
+    /// Up to `most` keys, as they stand with what was changed.
+    pub fn keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let from = after.unwrap_or(prefix).to_vec();
+        let changed = self.changes.range(from..);
+        let mut changed = changed
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(key, _)| after != Some(key.as_slice()))
+            .peekable();
+        let mut found = Vec::new();
+        let mut last = after.map(<[u8]>::to_vec);
+        loop {
+            let page = self.base.keys(prefix, last.as_deref(), most.max(1))?;
+            let ended = page.len() < most.max(1);
+            for key in page {
+                while let Some((new, value)) = changed.next_if(|(new, _)| **new < key) {
+                    found.extend(value.is_some().then(|| new.clone()));
+                }
+                match changed.next_if(|(new, _)| **new == key) {
+                    Some((_, None)) => {}
+                    _ => found.push(key.clone()),
+                }
+                last = Some(key);
+            }
+            if ended {
+                let rest = changed.filter(|(_, value)| value.is_some());
+                found.extend(rest.map(|(key, _)| key.clone()));
+                found.truncate(most);
+                return Ok(found);
+            }
+            if found.len() >= most {
+                found.truncate(most);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Up to `most` halves of a place, by their links, after `after`.
+    pub fn halves(
+        &self,
+        place: HalfPlace,
+        after: Option<LinkId>,
+        most: usize,
+    ) -> Result<Vec<LinkId>, LedgerError> {
+        let after = after.map(|link| half_key(self.sync, place, link));
+        let prefix = half_prefix(self.sync, place);
+        let keys = self.keys(&prefix, after.as_deref(), most)?;
+        let links = keys.iter().filter_map(|key| key_half(key));
+        Ok(links.map(|(_, link)| link).collect())
+    }
+
+    pub fn put_half(&mut self, place: HalfPlace, link: LinkId) {
+        self.put(half_key(self.sync, place, link), &());
+    }
+
+    pub fn remove_half(&mut self, place: HalfPlace, link: LinkId) {
+        self.remove(half_key(self.sync, place, link));
+    }
+
+    /// `None` before the first contact of a sync, and where there is none.
+    pub fn contact(&self) -> Result<Option<Contact>, LedgerError> {
+        self.get("first contact", &prefix(Room::Contact, self.sync))
+    }
+
+    pub fn put_contact(&mut self, contact: &Contact) {
+        self.put(prefix(Room::Contact, self.sync), contact);
+    }
+
+    pub fn remove_contact(&mut self) {
+        self.remove(prefix(Room::Contact, self.sync));
+    }
+
+    /// A person said that the record has no other half.
+    pub fn is_apart(&self, link: LinkId) -> Result<bool, LedgerError> {
+        let found = self.get::<()>("mark", &link_key(Room::Apart, self.sync, link))?;
+        Ok(found.is_some())
+    }
+
+    pub fn put_apart(&mut self, link: LinkId) {
+        self.put(link_key(Room::Apart, self.sync, link), &());
+    }
+
+    pub fn remove_apart(&mut self, link: LinkId) {
+        self.remove(link_key(Room::Apart, self.sync, link));
     }
 }

@@ -18,6 +18,7 @@
 //! - [`lanes`]: in which lane a change waits
 //! - [`ledger`]: the records as one decision sees and changes them
 //! - [`capture`]: from what a source reports to what waits
+//! - [`pairing`]: which records of two filled systems are one
 //! - [`queue`]: which records wait, and which are worked on
 //! - [`rounds`]: when a round of them may start
 //! - [`hold`]: what people hold back
@@ -46,6 +47,7 @@ pub mod manifest;
 pub mod merge;
 pub mod model;
 pub mod pace;
+pub mod pairing;
 pub mod plan;
 pub mod plugin;
 pub mod price;

@@ -8,7 +8,7 @@ use crate::batch::{Batch, Column, DataType};
 use crate::plugin::{Field, FieldType, Rule};
 use crate::record::{FieldId, Sides};
 use crate::sync::{ConflictPolicy, Side, SyncSpec};
-use crate::value::{Value, fingerprint};
+use crate::value::{Value, fingerprint, may_equal};
 
 /// One side's field names by number. Kept in the store; only ever grows, so that shadows stay readable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct Model {
     pub rules: Vec<FieldRule>,
     /// Fields that name other records, in the order of the spec.
     pub references: Vec<Sides<FieldId>>,
+    /// Fields by which records pair, in the order of the spec.
+    pub pairs: Vec<Sides<Vec<FieldId>>>,
     fields: Sides<SideFields>,
 }
 
@@ -77,6 +79,8 @@ pub enum ModelError {
     NoField { object: String, field: String },
     #[error("{object} has more than 65,536 fields")]
     TooManyFields { object: String },
+    #[error("records can't pair by {left} and {right}: what they hold is never equal")]
+    NeverEqual { left: String, right: String },
 }
 
 impl Model {
@@ -174,6 +178,14 @@ impl Model {
                 keys[side] = number(side, key);
             }
         }
+        let mut pairs = Vec::with_capacity(spec.pairs.len());
+        for rule in &spec.pairs {
+            pairs.push(Sides::new(|side| {
+                let names = rule.side(side).iter();
+                names.filter_map(|name| number(side, name)).collect()
+            }));
+        }
+        problems.extend(never_equal(&spec, schemas));
         if !problems.is_empty() {
             problems.dedup();
             return Err(problems);
@@ -185,6 +197,7 @@ impl Model {
             spec,
             rules: numbered,
             references,
+            pairs,
             fields,
         })
     }
@@ -234,6 +247,11 @@ impl Model {
             };
             fields.contains(&field)
         })
+    }
+
+    /// Whether what a side holds in this field is kept with the records that wait.
+    pub fn is_kept(&self, side: Side, field: FieldId) -> bool {
+        self.is_mapped(side, field) || self.pairs.iter().any(|rule| rule[side].contains(&field))
     }
 
     pub fn fingerprint(&self, side: Side, field: FieldId, value: &Value) -> u64 {
@@ -328,6 +346,24 @@ impl Model {
             .map(|column| self.id(side, &column.name))
             .collect()
     }
+}
+
+/// Fields that a rule compares and that can't hold the same.
+fn never_equal<'a>(
+    spec: &'a SyncSpec,
+    schemas: &'a Sides<Vec<Field>>,
+) -> impl Iterator<Item = ModelError> + 'a {
+    let field = |side: Side, name: &str| schemas[side].iter().find(|field| field.name == name);
+    let compared = spec.pairs.iter();
+    let compared = compared.flat_map(|rule| rule.left.iter().zip(&rule.right));
+    compared.filter_map(move |(left, right)| {
+        let types = (field(Side::Left, left)?, field(Side::Right, right)?);
+        let comparable = may_equal(types.0.data_type, types.1.data_type);
+        (!comparable).then(|| ModelError::NeverEqual {
+            left: left.clone(),
+            right: right.clone(),
+        })
+    })
 }
 
 pub fn field_type(field: &Field) -> FieldType {

@@ -126,11 +126,9 @@ impl Queue {
         }
     }
 
-    /// Nothing waits for the record any more.
-    pub fn cancel(&mut self, link: LinkId) {
-        if !self.is_in_flight(link) {
-            self.slots.remove(&link);
-        }
+    /// Nothing waits for the record any more. True when something did.
+    pub fn cancel(&mut self, link: LinkId) -> bool {
+        !self.is_in_flight(link) && self.slots.remove(&link).is_some()
     }
 
     /// How many changes of a side are ready, and since when the oldest waits.

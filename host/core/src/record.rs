@@ -276,6 +276,9 @@ impl Reason {
         }
     }
 
+    /// Which records belong together can't be told; only a person can.
+    pub const PAIR_AMBIGUOUS: &str = "pair-ambiguous";
+
     /// A create that may have happened, on a side without a key to look it up by. Only a person can tell.
     pub const CREATE_UNKNOWN: &str = "create-unknown";
 

@@ -130,8 +130,9 @@ pub fn delivered(
     entry.unread[target] |= gone;
     entry.attempts = 0;
     if matches!(entry.pending[target], Some(Pending::Gone { .. })) && delivery.create {
-        // Born again: the delete that the change won over is done with.
+        // Born again: the delete that the change won over is done with. One that came since may be of the new record.
         entry.pending[target] = None;
+        entry.unread[target] |= entry.generation != delivery.generation;
     }
     overwrite(&mut entry, delivery);
     if entry.generation == delivery.generation && covers(&link, model, &entry, source) {

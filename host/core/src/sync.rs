@@ -134,6 +134,28 @@ pub struct ReferenceSpec {
     pub parent: Option<Arc<str>>,
 }
 
+/// Fields by which two records that were there before the sync are known to be one: all of them must be equal, the first
+/// on the left with the first on the right and so on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairRule {
+    pub left: Vec<String>,
+    pub right: Vec<String>,
+    /// Texts count as they stand, with their case and outer white space.
+    pub exact: bool,
+}
+
+impl PairRule {
+    /// More make no sense, and the number of a rule has to fit into a byte.
+    pub const MOST: usize = 16;
+
+    pub fn side(&self, side: Side) -> &[String] {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncSpec {
     pub name: Arc<str>,
@@ -150,6 +172,8 @@ pub struct SyncSpec {
     /// By left or right field name, where it differs from `conflict`.
     pub field_conflicts: BTreeMap<String, ConflictPolicy>,
     pub references: Vec<ReferenceSpec>,
+    /// By which records pair at first contact; the first that finds any decides. Without one, nothing pairs by fields.
+    pub pairs: Vec<PairRule>,
     pub brake: DeleteBrake,
     pub initial: Initial,
     /// Changes that may wait; a full queue stops the capture until there is room.

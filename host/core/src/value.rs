@@ -98,26 +98,47 @@ const TAG_JSON: u8 = 7;
 /// The fingerprint of a cell; [`NEVER`] when it is unset. `resolution_us` is the smallest step of a
 /// timestamp that both sides can hold.
 pub fn fingerprint(cell: Cell<'_>, resolution_us: u32) -> u64 {
-    match cell {
-        Cell::Unset => NEVER,
-        Cell::Null => digest(TAG_NULL, b""),
-        Cell::Boolean(value) => digest(TAG_BOOLEAN, &[u8::from(value)]),
-        Cell::Integer(value) => digest(TAG_NUMBER, value.to_string().as_bytes()),
-        Cell::Float(value) => digest(TAG_NUMBER, plain_number(&value.to_string()).as_bytes()),
-        Cell::Decimal(value) => digest(TAG_NUMBER, plain_number(value).as_bytes()),
-        Cell::Text(value) => digest(TAG_TEXT, value.as_bytes()),
+    canonical(cell, resolution_us, digest).unwrap_or(NEVER)
+}
+
+/// Gives `take` a tag for the kind of value, and bytes that are equal for values that mean the same. `None` when the cell
+/// is unset.
+pub(crate) fn canonical<T>(
+    cell: Cell<'_>,
+    resolution_us: u32,
+    take: impl FnOnce(u8, &[u8]) -> T,
+) -> Option<T> {
+    Some(match cell {
+        Cell::Unset => return None,
+        Cell::Null => take(TAG_NULL, b""),
+        Cell::Boolean(value) => take(TAG_BOOLEAN, &[u8::from(value)]),
+        Cell::Integer(value) => take(TAG_NUMBER, value.to_string().as_bytes()),
+        Cell::Float(value) => take(TAG_NUMBER, plain_number(&value.to_string()).as_bytes()),
+        Cell::Decimal(value) => take(TAG_NUMBER, plain_number(value).as_bytes()),
+        Cell::Text(value) => take(TAG_TEXT, value.as_bytes()),
         Cell::Timestamp(value) => {
             let step = i64::from(resolution_us.max(1));
-            digest(TAG_TIMESTAMP, &value.div_euclid(step).to_le_bytes())
+            take(TAG_TIMESTAMP, &value.div_euclid(step).to_le_bytes())
         }
-        Cell::Date(value) => digest(TAG_DATE, &value.to_le_bytes()),
-        Cell::Bytes(value) => digest(TAG_BYTES, value),
+        Cell::Date(value) => take(TAG_DATE, &value.to_le_bytes()),
+        Cell::Bytes(value) => take(TAG_BYTES, value),
         Cell::Json(value) => match serde_json::from_str::<serde_json::Value>(value) {
             // Parsed and written again: key order and white space do not count.
-            Ok(document) => digest(TAG_JSON, document.to_string().as_bytes()),
-            Err(_) => digest(TAG_JSON, value.as_bytes()),
+            Ok(document) => take(TAG_JSON, document.to_string().as_bytes()),
+            Err(_) => take(TAG_JSON, value.as_bytes()),
         },
-    }
+    })
+}
+
+/// Whether values of two types can mean the same.
+pub fn may_equal(one: DataType, other: DataType) -> bool {
+    let is_number = |kind: DataType| {
+        matches!(
+            kind,
+            DataType::Integer | DataType::Float | DataType::Decimal
+        )
+    };
+    one == other || is_number(one) && is_number(other)
 }
 
 fn digest(tag: u8, bytes: &[u8]) -> u64 {

@@ -1,5 +1,7 @@
 //! Two systems, people who edit both, lost answers, late pages and crashes at every step: in the end both hold
-//! the same, nothing was doubled, and every value is the last that somebody gave the field on one of the sides.
+//! the same, nothing was doubled, and every value is the last that somebody gave the field on one of the sides. They
+//! begin empty, or filled with records of which some are the same: those are paired and never doubled, and who can't be
+//! told apart is left to a person.
 //!
 //! What this does not check: the order of two conflicting edits (that is the policy's), and anything below
 //! `core` (that is the kill loop's). A failure prints the seed that replays it.
@@ -12,7 +14,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::batch::DataType;
-use tidegate_core::capture::{Observation, Standing, capture};
+use tidegate_core::capture::{Captured, Observation, Standing, capture};
 use tidegate_core::job::{Job, JobId, JobRow};
 use tidegate_core::ledger::{
     Ledger, LedgerError, Room, decode, encode, key_link, link_key, prefix,
@@ -20,11 +22,12 @@ use tidegate_core::ledger::{
 use tidegate_core::merge::{Decision, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
+use tidegate_core::pairing::{self, Met, Phase, half, meet};
 use tidegate_core::plugin::{self, ChangeKind, Direction, Field, Rule, Written};
 use tidegate_core::queue::Queue;
-use tidegate_core::record::{Entry, FieldId, LinkId, Pending, Sides, Stamps};
+use tidegate_core::record::{Entry, FieldId, Link, LinkId, Pending, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
-use tidegate_core::sync::{ConflictPolicy, Side};
+use tidegate_core::sync::{ConflictPolicy, PairRule, Side};
 use tidegate_core::value::Value;
 
 use ground::{Disk, SYNC, field};
@@ -41,11 +44,14 @@ impl Disk {
 }
 
 const FIELDS: [&str; 3] = ["a", "b", "c"];
+/// By which records pair; it is not mapped.
+const MAIL: &str = "mail";
 
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
     fields: [i64; 3],
     key: Option<String>,
+    mail: Option<String>,
     committed_us: i64,
 }
 
@@ -130,19 +136,27 @@ struct World {
     last_job: u64,
     now_us: i64,
     creates: u64,
+    /// Absent where the systems begin empty.
+    contact: Option<Phase>,
+    /// What was there before the host, in each side's log.
+    filled: Sides<usize>,
+    /// Who had each mail then.
+    mails: BTreeMap<String, Sides<Vec<String>>>,
     /// Records that were ever one: each by the record that its first write named as its key.
     origin: BTreeMap<String, String>,
     /// What happened, in order, for whoever must explain a failure.
     trace: Vec<String>,
 }
 
-fn model(conflict: ConflictPolicy) -> Model {
-    let spec = ground::spec(Some("key"), conflict);
+fn model(conflict: ConflictPolicy, pairs: Vec<PairRule>) -> Model {
+    let mut spec = ground::spec(Some("key"), conflict);
+    spec.pairs = pairs;
     let mut fields: Vec<Field> = FIELDS
         .iter()
         .map(|name| field(name, DataType::Integer, false))
         .collect();
     fields.push(field("key", DataType::Text, true));
+    fields.push(field(MAIL, DataType::Text, false));
     let rules: Vec<Rule> = FIELDS
         .iter()
         .flat_map(|name| {
@@ -187,7 +201,7 @@ impl World {
         Self {
             seed,
             rng,
-            model: model(policy),
+            model: model(policy, Vec::new()),
             disk: Disk::default(),
             cursors: Sides::default(),
             last_link: 0,
@@ -197,9 +211,46 @@ impl World {
             last_job: 0,
             now_us: 1_000_000,
             creates: 0,
+            contact: None,
+            filled: Sides::default(),
+            mails: BTreeMap::new(),
             origin: BTreeMap::new(),
             trace: Vec::new(),
         }
+    }
+
+    /// Both systems have records already: some on one side, some on both, and some that can't be told apart.
+    fn filled(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        let rule = PairRule {
+            left: vec![MAIL.into()],
+            right: vec![MAIL.into()],
+            exact: false,
+        };
+        world.model = model(world.model.spec.conflict, vec![rule]);
+        world.contact = Some(Phase::Reading);
+        for mail in 0..world.rng.random_range(1..8) {
+            for side in Side::BOTH {
+                let many = [0, 1, 1, 1, 2].choose(&mut world.rng);
+                for _ in 0..*many.expect("a number") {
+                    let fields = [0; 3].map(|_| world.rng.random_range(0..4));
+                    let row = Row {
+                        fields,
+                        key: None,
+                        mail: Some(format!("{mail}@mail")),
+                        committed_us: world.now_us,
+                    };
+                    let id = world.systems[side].insert(side, row);
+                    let had = world.mails.entry(format!("{mail}@mail")).or_default();
+                    had[side].push(id.clone());
+                    world.tell(|| format!("filled with {id} {mail}@mail {fields:?}"));
+                    let given = fields.map(|value| vec![value]);
+                    world.systems[side].given.insert(id, given);
+                }
+            }
+        }
+        world.filled = Sides::new(|side| world.systems[side].log.len());
+        world
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -216,16 +267,18 @@ impl World {
     }
 
     fn values(&self, side: Side, row: &Row) -> Vec<(FieldId, Value)> {
-        FIELDS
-            .iter()
-            .zip(row.fields)
-            .map(|(name, value)| {
-                (
-                    self.model.id(side, name).expect("mapped"),
-                    Value::Integer(value),
-                )
-            })
-            .collect()
+        let mapped = FIELDS.iter().zip(row.fields).map(|(name, value)| {
+            (
+                self.model.id(side, name).expect("mapped"),
+                Value::Integer(value),
+            )
+        });
+        let mail = self.model.pairs.first().map(|rule| {
+            let mail = row.mail.as_deref();
+            let mail = mail.map_or(Value::Null, |mail| Value::Text(mail.into()));
+            (rule[side][0], mail)
+        });
+        mapped.chain(mail).collect()
     }
 
     // ---- people ----------------------------------------------------------------------------
@@ -240,6 +293,7 @@ impl World {
             let row = Row {
                 fields,
                 key: None,
+                mail: None,
                 committed_us: self.now_us,
             };
             let id = self.systems[side].insert(side, row);
@@ -279,7 +333,11 @@ impl World {
         let system = &self.systems[side];
         // Overlap: what was reported is reported again.
         let from = self.cursors[side].saturating_sub(3);
-        let rows = system.log[from..]
+        let mut end = system.log.len();
+        if self.contact == Some(Phase::Reading) {
+            end = end.min(self.cursors[side] + self.rng.random_range(1..4));
+        }
+        let rows = system.log[from..end]
             .iter()
             .map(|id| (id.clone(), system.rows.get(id).cloned()))
             .collect();
@@ -287,7 +345,7 @@ impl World {
             mark: self.memory.clock,
             rows,
             version: system.version(),
-            end: system.log.len(),
+            end,
         });
     }
 
@@ -315,6 +373,7 @@ impl World {
             }
         };
         let mut captured = Vec::new();
+        let mut mets = Vec::new();
         for (id, row) in &page.rows {
             let observation = Observation {
                 side,
@@ -344,10 +403,21 @@ impl World {
                 &standing,
             )
             .expect("readable");
-            captured.push(format!("capture {id} {row:?}: {what:?}"));
+            let mut met = None;
+            if let (Some(phase), Captured::Queued(link)) = (&self.contact, what)
+                && !memory.queue.is_in_flight(link)
+            {
+                let found = meet(&mut ledger, &self.model, phase, link, self.now_us);
+                met = Some(found.expect("readable"));
+            }
+            mets.extend(met);
+            captured.push(format!("capture {id} {row:?}: {what:?} {met:?}"));
         }
         let changes = ledger.into_changes();
         self.disk.commit(changes);
+        for met in mets {
+            self.relate(Some(met));
+        }
         self.last_link = counter.0;
         for line in captured {
             self.tell(|| line);
@@ -373,6 +443,11 @@ impl World {
     ) {
         let mut ledger = Ledger::new(&self.disk, SYNC);
         let left = step(&mut ledger, &self.model, self.now_us).expect("readable");
+        let mut met = None;
+        if let (Some(phase), Left::Again) = (&self.contact, left) {
+            let found = meet(&mut ledger, &self.model, phase, id, self.now_us);
+            met = Some(found.expect("readable"));
+        }
         let place = ledger
             .entry(id)
             .expect("readable")
@@ -384,6 +459,7 @@ impl World {
         );
         let changes = ledger.into_changes();
         self.disk.commit(changes);
+        self.relate(met);
         self.memory.writing.remove(&id);
         self.memory
             .queue
@@ -402,12 +478,18 @@ impl World {
                 self.memory.queue.finish(id, None, 0);
                 continue;
             };
+            if self.contact.as_ref().is_some_and(Phase::holds) && half(&link, &entry).is_some() {
+                self.memory.queue.finish(id, None, 0);
+                continue;
+            }
             let wanted = to_map(&self.model, &link, &entry);
             let mapped: Mapped = Sides::new(|side| {
                 let Some(Pending::Row { values, .. }) = &entry.pending[side] else {
                     return None;
                 };
-                wanted[side].then(|| Ok(values.clone()))
+                let mapped = values.iter();
+                let mapped = mapped.filter(|(field, _)| self.model.is_mapped(side, *field));
+                wanted[side].then(|| Ok(mapped.cloned().collect()))
             });
             let generation = entry.generation;
             match decide(&self.model, &link, &entry, &mapped, self.now_us) {
@@ -434,6 +516,49 @@ impl World {
                 Decision::Dead(reason) => panic!("seed {}: {reason:?}", self.seed),
             }
         }
+    }
+
+    /// Who pairs is one family from then on.
+    fn relate(&mut self, met: Option<Met>) {
+        let Some(met @ Met::Paired { kept, .. }) = met else {
+            return;
+        };
+        self.tell(|| format!("{met:?}"));
+        let link = Ledger::new(&self.disk, SYNC).link(kept).expect("readable");
+        if let Some(Sides {
+            left: Some(left),
+            right: Some(right),
+        }) = link.map(|link| link.ids)
+        {
+            let origin = self.origin(&left);
+            self.origin.insert(right.into(), origin);
+        }
+    }
+
+    /// A part of the first contact.
+    fn contact(&mut self) {
+        let Some(phase) = &self.contact else {
+            return;
+        };
+        let read = |side: Side| self.cursors[side] >= self.filled[side];
+        if *phase == Phase::Reading {
+            if read(Side::Left) && read(Side::Right) {
+                self.contact = Some(Phase::PAIRING);
+            }
+            return;
+        }
+        let keys_max = self.rng.random_range(1..4);
+        let mut ledger = Ledger::new(&self.disk, SYNC);
+        let bounds = (keys_max, 1_000);
+        let step = pairing::step(&mut ledger, &self.model, phase, bounds, self.now_us);
+        let step = step.expect("readable");
+        let changes = ledger.into_changes();
+        self.disk.commit(changes);
+        for (_, met) in step.met {
+            self.relate(Some(met));
+        }
+        self.contact = Some(step.next);
+        self.requeue();
     }
 
     fn touch(&mut self, link: LinkId, side: Side) {
@@ -529,6 +654,7 @@ impl World {
         let mut row = Row {
             fields: [-1; 3],
             key: write.key.as_deref().map(Into::into),
+            mail: None,
             committed_us: now_us,
         };
         for (which, value) in values {
@@ -704,7 +830,7 @@ impl World {
             70..90 => self.work(people),
             90..98 => self.job(people),
             98 if people => self.crash(),
-            _ => {}
+            _ => self.contact(),
         }
     }
 
@@ -716,6 +842,10 @@ impl World {
                     && self.cursors[*side] == self.systems[*side].log.len()
             })
             && self.disk.room(Room::Entry).is_empty()
+            && self
+                .contact
+                .as_ref()
+                .is_none_or(|phase| *phase == Phase::Over)
     }
 
     fn unrest(&self) -> String {
@@ -740,15 +870,92 @@ impl World {
         )
     }
 
+    /// Who pairs is one on both sides, who can't be told apart is reported, and everybody else is there once.
+    fn check_contact(&self) {
+        let seed = self.seed;
+        let ledger = Ledger::new(&self.disk, SYNC);
+        let mut partner: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for (id, bytes) in self.disk.room(Room::Link) {
+            let link: Link = decode("link", &bytes).expect("readable");
+            let letter = ledger.dead(id).expect("readable");
+            let ids = [&link.ids.left, &link.ids.right].map(|id| id.as_deref().map(str::to_owned));
+            let code = letter.map(|letter| letter.reason.code);
+            let left_to_person = code.as_deref() == Some("pair-ambiguous");
+            let whole = ids.iter().all(Option::is_some);
+            assert!(
+                whole != left_to_person && (whole || code.is_some()),
+                "seed {seed}: {ids:?} {code:?}"
+            );
+            let [left, right] = ids;
+            for (one, other) in [(&left, &right), (&right, &left)] {
+                if let Some(one) = one {
+                    let before = partner.insert(one.clone(), other.clone());
+                    assert_eq!(before, None, "seed {seed}: {one} is in two links");
+                }
+            }
+        }
+        for side in Side::BOTH {
+            for id in self.systems[side].rows.keys() {
+                assert!(partner.contains_key(id), "seed {seed}: {id} is in no link");
+            }
+        }
+        for (mail, Sides { left, right }) in &self.mails {
+            let deleted = |id: &String| {
+                let mut systems = [&self.systems.left, &self.systems.right].into_iter();
+                systems.any(|system| {
+                    let mut gone = system.deleted_by_people.iter();
+                    gone.any(|gone| self.origin(gone) == self.origin(id))
+                })
+            };
+            // A delete may come before its record has found its other half, or after, and takes the other along.
+            if left.iter().chain(right).any(deleted) {
+                continue;
+            }
+            let found = |id: &String| {
+                let found = partner.get(id).cloned();
+                found.unwrap_or_else(|| panic!("seed {seed}: {id} of {mail} is lost"))
+            };
+            match (&**left, &**right) {
+                ([one], [other]) => {
+                    assert_eq!(found(one).as_ref(), Some(other), "seed {seed}: {mail}");
+                }
+                ([], alone) | (alone, []) => {
+                    for one in alone {
+                        assert!(
+                            found(one).is_some(),
+                            "seed {seed}: {one} is on one side only"
+                        );
+                    }
+                }
+                _ => {
+                    for one in left.iter().chain(right) {
+                        assert_eq!(found(one), None, "seed {seed}: {one} of {mail} is a guess");
+                    }
+                }
+            }
+        }
+    }
+
     fn check(&self) {
         let seed = self.seed;
-        let links: Vec<tidegate_core::record::Link> = self
+        let mut links: Vec<Link> = self
             .disk
             .room(Room::Link)
             .iter()
             .map(|(_, bytes)| decode("link", bytes).expect("readable"))
             .collect();
-        let count = |side: Side| self.systems[side].rows.len();
+        if self.contact.is_some() {
+            self.check_contact();
+            links.retain(|link| link.ids.left.is_some() && link.ids.right.is_some());
+        }
+        let count = |side: Side| {
+            let rows = self.systems[side].rows.keys();
+            let whole = |id: &&String| {
+                let same = |link: &Link| link.ids[side].as_deref() == Some(id.as_str());
+                self.contact.is_none() || links.iter().any(same)
+            };
+            rows.filter(whole).count()
+        };
         assert_eq!(
             count(Side::Left),
             count(Side::Right),
@@ -840,10 +1047,19 @@ fn asked(name: &str, default: u64) -> u64 {
 
 #[test]
 fn everything_converges_whatever_goes_wrong() {
+    run(World::new);
+}
+
+#[test]
+fn filled_systems_converge_too() {
+    run(World::filled);
+}
+
+fn run(begin: impl Fn(u64) -> World) {
     let runs = asked("TIDEGATE_RUNS", 1_200);
     let first = asked("TIDEGATE_SEED", 1);
     for seed in first..first + runs {
-        let mut world = World::new(seed);
+        let mut world = begin(seed);
         for _ in 0..1_500 {
             world.step(true);
         }

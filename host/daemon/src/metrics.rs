@@ -322,12 +322,18 @@ fn of_syncs(all: &mut Exposition, syncs: &[SyncStatus]) {
         states,
     );
     type Figure = fn(&SyncStatus) -> f64;
-    let figures: [(&str, Kind, &str, Figure); 8] = [
+    let figures: [(&str, Kind, &str, Figure); 9] = [
         (
             "changes_waiting",
             Kind::Gauge,
             "Records whose changes wait.",
             |sync| sync.waiting as f64,
+        ),
+        (
+            "changes_waiting_for_pairs",
+            Kind::Gauge,
+            "Of those, records without their other half at first contact.",
+            |sync| sync.waiting_for_pairs as f64,
         ),
         (
             "changes_in_flight",

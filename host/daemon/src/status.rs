@@ -85,6 +85,8 @@ pub struct SyncStatus {
     pub waiting: u64,
     /// Of those, the ones that name a record which is not on both sides yet.
     pub waiting_for_parents: u64,
+    /// Of those, at first contact, the ones that lack their other half until both sides are read and paired.
+    pub waiting_for_pairs: u64,
     pub in_flight: u64,
     /// Pushes that a vendor works on.
     pub jobs: Vec<JobStatus>,
@@ -294,6 +296,18 @@ pub enum Command {
     },
     /// Puts dead letters back in the queue; all of the sync's when none is named.
     DeadRetry { sync: String, records: Vec<String> },
+    /// Two records, by their ids, are one.
+    Pair {
+        sync: String,
+        left: String,
+        right: String,
+    },
+    /// A record, by its id, has no other half: it is made on the other side. `side` where both have one of this id.
+    Apart {
+        sync: String,
+        record: String,
+        side: Option<Side>,
+    },
 }
 
 /// What a command did.

@@ -17,6 +17,20 @@ impl Base for Disk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
         Ok(self.0.get(key).cloned())
     }
+
+    fn keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let keys = self.0.range(after.unwrap_or(prefix).to_vec()..);
+        let keys = keys
+            .map(|(key, _)| key)
+            .filter(|key| after != Some(key.as_slice()))
+            .take_while(|key| key.starts_with(prefix));
+        Ok(keys.take(most).cloned().collect())
+    }
 }
 
 impl Disk {
@@ -52,6 +66,7 @@ pub(crate) fn spec(key: Option<&str>, conflict: ConflictPolicy) -> SyncSpec {
         brake: DeleteBrake::default(),
         initial: Initial::Both,
         lanes: Vec::new(),
+        pairs: Vec::new(),
         weight: 1,
         queue_max: 1_000,
     }

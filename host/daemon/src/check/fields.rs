@@ -20,7 +20,7 @@ pub struct Schemas<'a> {
 }
 
 impl<'a> Schemas<'a> {
-    fn of(self, side: Side) -> Option<&'a ObjectSchema> {
+    pub(super) fn of(self, side: Side) -> Option<&'a ObjectSchema> {
         match side {
             Side::Left => self.left,
             Side::Right => self.right,

@@ -7,11 +7,12 @@
 //! - [`plugins`]: the components, compiled and held to their limits, but not called
 //! - [`live`]: what the endpoints have
 //! - [`fields`]: whether a sync's fields, keys and rules fit both sides
-//! - [`lanes`], [`references`]: whether its lane rules and references do
+//! - [`lanes`], [`references`], [`pairs`]: whether its lane rules, references and pair rules do
 
 pub mod fields;
 pub mod lanes;
 pub mod live;
+pub mod pairs;
 pub mod plugins;
 pub mod references;
 
@@ -73,6 +74,7 @@ pub(crate) async fn rules(
         let rules = rules.get(name).map_or(&[][..], Vec::as_slice);
         fields::check(sync, schemas(sync, catalogs), rules, findings);
         lanes::check(sync, schemas(sync, catalogs), findings);
+        pairs::check(sync, schemas(sync, catalogs), findings);
         references::check(config, sync, schemas(sync, catalogs), rules, findings);
     }
     rules
@@ -196,6 +198,7 @@ fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) ->
                 let mut fields = fields::synced(rules, side, spec.key.as_deref());
                 fields.extend(lanes::read(sync, side, schema));
                 fields.extend(references::fields(sync, side));
+                fields.extend(pairs::read(sync, side));
                 fields.sort_unstable();
                 fields.dedup();
                 demands.push(Demand {

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod pair;
 mod pause;
 mod plan;
 mod plugin;
@@ -72,6 +73,8 @@ enum Command {
     /// List the records that wait for a person, or try them again
     #[command(subcommand)]
     Dead(status::DeadCommand),
+    /// Say which records of two filled systems are one, or that one has no other half, where their rules can't tell
+    Pair(pair::PairArguments),
     /// End a running host as SIGTERM does
     Stop,
     /// Export, import or verify the store of a host that is not running
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => ask(pause::resume(arguments)),
         Command::ReleaseDeletes(sync) => ask(status::release_deletes(sync)),
         Command::Dead(dead) => ask(status::command(dead)),
+        Command::Pair(arguments) => ask(pair::request(arguments)),
         Command::Stop => ask(Request::Stop),
         Command::Store(command) => store::run(&config, &command, &terminal),
         Command::Demo(arguments) => demo::run(&arguments, &terminal),

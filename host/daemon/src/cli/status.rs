@@ -267,6 +267,13 @@ fn trouble(sync: &SyncStatus) -> Option<String> {
             count(sync.waiting_for_parents)
         ));
     }
+    if sync.waiting_for_pairs > 0 {
+        lines.push(format!(
+            "{}: {} records wait until both sides are read and paired [first-contact]",
+            sync.name,
+            count(sync.waiting_for_pairs)
+        ));
+    }
     for job in &sync.jobs {
         lines.push(format!(
             "{}: job {} by {} to the {}: {} records without an outcome; asked {} times",

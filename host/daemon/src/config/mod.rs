@@ -3,7 +3,7 @@
 //! In reading order:
 //! - [`places`]: where every key stands
 //! - [`problem`]: what is wrong, with a stable code
-//! - `section`, `read`, `lanes`, `references`, `written`: the file as written
+//! - `section`, `read`, `lanes`, `references`, `pairs`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
 //! - `mean`, `origin`, `pools`, `hook`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
@@ -14,6 +14,7 @@ mod lanes;
 mod mean;
 pub mod meant;
 mod origin;
+mod pairs;
 pub mod places;
 mod pools;
 pub mod problem;

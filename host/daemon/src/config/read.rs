@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::hook::WrittenAlerts;
 use super::lanes::{self, LANES};
 use super::meant::LogFormat;
+use super::pairs;
 use super::places::{Places, join};
 use super::problem::{Code, Findings};
 use super::references;
@@ -234,6 +235,7 @@ fn sync(section: &mut Section<'_, '_>) -> WrittenSync {
         conflict: section.choice("conflict", CONFLICTS),
         field_conflicts: section.choices_by_name("field-conflicts", CONFLICTS),
         references: section.sections_in_order("references", references::read),
+        pairs: section.sections_in_order("pair", pairs::read),
         brake: section.section("brake", |brake| WrittenBrake {
             share: brake.number("share"),
             window_ms: brake.duration_ms("window"),

@@ -11,6 +11,7 @@ use tidegate_store::EngineKind;
 use super::hook::WrittenAlerts;
 use super::lanes::WrittenLaneRule;
 use super::meant::LogFormat;
+use super::pairs::WrittenPairRule;
 use super::references::WrittenReference;
 use super::secret::SecretRef;
 
@@ -107,6 +108,7 @@ pub(super) struct WrittenSync {
     pub(super) conflict: Option<ConflictPolicy>,
     pub(super) field_conflicts: BTreeMap<String, ConflictPolicy>,
     pub(super) references: Vec<WrittenReference>,
+    pub(super) pairs: Vec<WrittenPairRule>,
     pub(super) brake: Option<WrittenBrake>,
     pub(super) initial: Option<Initial>,
     pub(super) queue_max: Option<u64>,

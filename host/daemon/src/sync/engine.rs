@@ -223,24 +223,36 @@ pub(super) struct Engine {
 
 pub(super) type Rows = Vec<(LinkId, Vec<u8>)>;
 
+/// A range of a sync's records, a page at a time.
+pub(super) fn pages(
+    store: &Store,
+    range: KeyRange,
+) -> impl Iterator<Item = Result<Rows, EngineError>> {
+    const PAGE: usize = 1_000;
+    let mut rest = Some(range);
+    std::iter::from_fn(move || {
+        let range = rest.take()?;
+        let found = match store.scan(&range, PAGE) {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let (last, _) = found.last()?;
+        rest = Some(range.after(last.clone()));
+        let rows = found.into_iter();
+        let rows = rows.filter_map(|(key, value)| Some((key_link(&key)?, value)));
+        Some(Ok(rows.collect()))
+    })
+}
+
 /// A room of a sync in pages.
 pub(super) fn scan(store: &Store, room: Room, sync: SyncId) -> Result<Vec<Rows>, EngineError> {
-    const PAGE: usize = 1_000;
-    let mut pages = Vec::new();
-    let mut range = KeyRange::prefix(prefix(room, sync));
-    loop {
-        let found = store.scan(&range, PAGE)?;
-        let Some((last, _)) = found.last() else {
-            return Ok(pages);
-        };
-        range = range.after(last.clone());
-        pages.push(
-            found
-                .into_iter()
-                .filter_map(|(key, value)| Some((key_link(&key)?, value)))
-                .collect(),
-        );
-    }
+    pages(store, KeyRange::prefix(prefix(room, sync))).collect()
+}
+
+/// How many records a room of a sync has, without all of them in memory at once.
+pub(super) fn count(store: &Store, room: Room, sync: SyncId) -> Result<u64, EngineError> {
+    let mut pages = pages(store, KeyRange::prefix(prefix(room, sync)));
+    pages.try_fold(0, |sum, page| Ok(sum + page?.len() as u64))
 }
 
 impl Engine {
@@ -274,7 +286,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let cancel = self.cancel.clone();
         loop {
+            let more = self.advance().await?;
             let due_ms = self.dispatch();
+            let due_ms = match more {
+                true => Some(self.host.clock.now().mono_ms),
+                false => due_ms,
+            };
             if self.stopping && self.rounds.is_empty() && events.is_empty() {
                 return Ok(());
             }

@@ -27,7 +27,8 @@ impl Engine {
         let name = running.model.spec.name.clone();
         self.host.intents.name(name.clone(), running.id);
         let jobs = jobs::recover(&self.host.store, running.id).await?;
-        let sync = Sync::recover(&self.host, running.clone(), record, &jobs).await?;
+        let waiting = self.pending.get(&name).map_or(0, |pending| pending.waiting);
+        let sync = Sync::recover(&self.host, running.clone(), record, &jobs, waiting).await?;
         sync.refresh_flow();
         self.syncs.push(sync);
         for (id, (job, rows)) in jobs {

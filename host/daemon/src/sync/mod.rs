@@ -12,6 +12,8 @@
 //! - [`engine`]: owns queues and records; the one place that commits
 //!   - [`running`]: one sync there
 //!   - [`joining`]: how it comes in
+//!   - [`aside`]: what waits in the store beside its queue
+//!   - [`contact`]: which records of two filled systems are one
 //!   - [`pages`]: what streams bring
 //!   - [`dispatch`]: which rounds start
 //!   - [`settling`]: what rounds have learnt
@@ -32,8 +34,11 @@
 //! - [`doors`]: the same at the gateways
 //! - [`people`]: what people see and ask
 //! - [`pausing`]: how they hold syncs, and let them go on
+//! - [`uniting`]: what they say of records that can't be told apart
 
 mod alarms;
+mod aside;
+mod contact;
 mod dispatch;
 mod doors;
 mod engine;
@@ -60,6 +65,7 @@ mod settling;
 mod start;
 mod streams;
 mod tally;
+mod uniting;
 mod writing;
 
 use std::collections::BTreeMap;

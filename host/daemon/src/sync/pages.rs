@@ -5,11 +5,13 @@ use tidegate_core::capture::{Captured, Observation, Standing, capture, rename};
 use tidegate_core::lanes::Lanes;
 use tidegate_core::ledger::{Changes, Ledger, encode};
 use tidegate_core::pace::Lane;
+use tidegate_core::pairing::Met;
 use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
 use tidegate_core::record::{LinkId, Reason, Stamps};
 use tidegate_core::settle::Counter;
 use tidegate_store::Seq;
 
+use super::contact::Encounter;
 use super::engine::{CAPTURE_ROWS, Engine, EngineError};
 use super::records::{self, Committed, Cursor};
 use super::streams::Source;
@@ -70,6 +72,9 @@ impl Engine {
             for source in self.streams[stream].sources.clone() {
                 let sync = &mut self.syncs[source.sync];
                 sync.snapshots = sync.snapshots.saturating_sub(1);
+                if let Some(contact) = &mut sync.contact {
+                    contact.read[source.side] = true;
+                }
             }
         }
         // Last, so that a crash before it only repeats the page.
@@ -124,7 +129,7 @@ impl Engine {
         let columns: Vec<_> = model
             .columns(side, &set.batch)
             .into_iter()
-            .map(|field| field.filter(|field| model.is_mapped(side, *field)))
+            .map(|field| field.filter(|field| model.is_kept(side, *field)))
             .collect();
         let key = model
             .key(side)
@@ -206,16 +211,34 @@ impl Engine {
     pub(super) async fn commit_captured(
         &mut self,
         index: usize,
-        ledger: Ledger<'_>,
+        mut ledger: Ledger<'_>,
         captured: &[Captured],
     ) -> Result<(), EngineError> {
-        let now_ms = self.host.clock.now().mono_ms;
+        let now = self.host.clock.now();
+        let now_ms = now.mono_ms;
         let mut offers = Vec::new();
+        let mut encounters = Vec::new();
         for captured in captured {
-            if let Captured::Queued(link) = captured
-                && let Some(entry) = ledger.entry(*link)?
+            let Captured::Queued(link) = *captured else {
+                continue;
+            };
+            let sync = &self.syncs[index];
+            let met = match sync.queue.is_in_flight(link) {
+                true => Met::Free,
+                false => sync.meet(&mut ledger, link, now.wall_us)?,
+            };
+            let offered = match met {
+                Met::Free => Some(link),
+                Met::Paired { kept, .. } => Some(kept),
+                Met::Waits | Met::Ambiguous => None,
+            };
+            if let Some(link) = offered
+                && let Some(entry) = ledger.entry(link)?
             {
-                offers.push((*link, entry.source(), entry.lane));
+                offers.push((link, entry.source(), entry.lane));
+            }
+            if met != Met::Free {
+                encounters.push((link, Encounter::of(&ledger, link, met)?));
             }
         }
         self.commit(index, ledger).await?;
@@ -225,6 +248,15 @@ impl Engine {
             if let Captured::Cancelled(link) | Captured::Dead(link) = captured {
                 sync.queue.cancel(*link);
             }
+        }
+        let met = !encounters.is_empty();
+        for (link, encounter) in encounters {
+            self.encountered(index, link, encounter)?;
+        }
+        let store = self.host.store.clone();
+        let sync = &mut self.syncs[index];
+        if met {
+            sync.refresh_index(&store)?;
         }
         for (link, source, lane) in offers {
             sync.queue.offer(link, source, lane, now_ms);

@@ -4,6 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
 use tidegate_core::pace::Lane;
+use tidegate_core::pairing::Met;
 use tidegate_core::record::{self, LinkId, Reason};
 use tidegate_core::settle::{self, Left};
 use tidegate_core::sync::Side;
@@ -11,7 +12,8 @@ use tidegate_gateway::Readiness;
 use tokio::sync::oneshot;
 
 use super::Handle;
-use super::engine::{Engine, EngineError, Event, scan};
+use super::contact::Encounter;
+use super::engine::{Engine, EngineError, Event, count, scan};
 use super::pausing::hold_status;
 use super::records::Committed;
 use super::running::Sync;
@@ -54,8 +56,7 @@ impl Engine {
     }
 
     fn dead(&self, sync: SyncId) -> Result<u64, EngineError> {
-        let pages = scan(&self.host.store, Room::Dead, sync)?;
-        Ok(pages.iter().map(Vec::len).sum::<usize>() as u64)
+        count(&self.host.store, Room::Dead, sync)
     }
 
     /// Of a sync that has not started.
@@ -98,8 +99,13 @@ impl Engine {
             state,
             reason,
             linked: sync.counts.links,
-            waiting: (depth.waiting + depth.later + depth.held + waiting) as u64,
+            waiting: (depth.waiting + depth.later + depth.held + waiting) as u64
+                + sync.aside.count(),
             waiting_for_parents: waiting as u64,
+            waiting_for_pairs: match sync.running.holds_halves() {
+                true => sync.aside.count(),
+                false => 0,
+            },
             in_flight: depth.in_flight as u64,
             jobs: jobs(sync),
             dead: self.dead(sync.running.id)?,
@@ -119,7 +125,7 @@ impl Engine {
     }
 
     /// A sync's place; only one that has started takes commands.
-    fn named(&self, name: &str) -> Result<usize, CommandError> {
+    pub(super) fn named(&self, name: &str) -> Result<usize, CommandError> {
         if let Some(sync) = self.started(name) {
             return Ok(sync.running.index);
         }
@@ -143,6 +149,8 @@ impl Engine {
             Command::ReleaseDeletes { sync } => self.release_deletes(&sync).await,
             Command::DeadList { sync, rows_max } => self.dead_list(sync.as_deref(), rows_max),
             Command::DeadRetry { sync, records } => self.dead_retry(&sync, &records).await,
+            Command::Pair { sync, left, right } => self.unite(&sync, &left, &right).await,
+            Command::Apart { sync, record, side } => self.set_apart(&sync, &record, side).await,
         }
     }
 
@@ -227,24 +235,42 @@ impl Engine {
             records.is_empty() || records.iter().any(|record| *record == link.0.to_string())
         };
         let id: SyncId = self.syncs[index].running.id;
-        let now_ms = self.host.clock.now().mono_ms;
+        let now = self.host.clock.now();
         let mut revived = 0;
         for page in scan(&self.host.store, Room::Dead, id)? {
             let base = Committed(self.host.store.clone());
             let mut ledger = Ledger::new(&base, id);
             let mut offers = Vec::new();
+            let mut encounters = Vec::new();
             for (link, _) in page.into_iter().filter(|(link, _)| wanted(*link)) {
-                if settle::revived(&mut ledger, link)? == Left::Again
-                    && let Some(entry) = ledger.entry(link)?
-                {
-                    offers.push((link, entry.source(), entry.lane));
+                if settle::revived(&mut ledger, link)? != Left::Again {
+                    continue;
+                }
+                let met = self.syncs[index].meet(&mut ledger, link, now.wall_us)?;
+                let goes_on = match met {
+                    Met::Free => link,
+                    Met::Paired { kept, .. } => kept,
+                    Met::Waits | Met::Ambiguous => {
+                        encounters.push((link, Encounter::returned(&ledger, link, met)?));
+                        continue;
+                    }
+                };
+                encounters.push((link, Encounter::returned(&ledger, link, met)?));
+                if let Some(entry) = ledger.entry(goes_on)? {
+                    offers.push((goes_on, entry.source(), entry.lane));
                 }
             }
             self.commit(index, ledger).await?;
-            revived += offers.len() as u64;
-            for (link, source, lane) in offers {
-                self.syncs[index].queue.offer(link, source, lane, now_ms);
+            revived += encounters.len() as u64;
+            for (link, encounter) in encounters {
+                self.encountered(index, link, encounter)?;
             }
+            let store = self.host.store.clone();
+            let sync = &mut self.syncs[index];
+            for (link, source, lane) in offers {
+                sync.queue.offer(link, source, lane, now.mono_ms);
+            }
+            sync.refresh_index(&store)?;
         }
         Ok(Ok(Done::Changed(revived)))
     }
@@ -322,6 +348,7 @@ fn state(sync: &Sync, now_ms: u64) -> (SyncState, Option<Told>) {
     match sync.snapshots {
         // A change that is made before its side was asked for the first time may not be seen as one.
         _ if !sync.listens() => (SyncState::Starting, None),
+        _ if sync.running.holds_halves() => (SyncState::Initial, sync.first_contact()),
         0 => (SyncState::Running, None),
         _ => (SyncState::Initial, None),
     }

@@ -150,7 +150,7 @@ fn sort_found(
                     values: model
                         .row(side, &found.batch, &columns, *row)
                         .into_iter()
-                        .filter(|(field, _)| model.is_mapped(side, *field))
+                        .filter(|(field, _)| model.is_kept(side, *field))
                         .collect(),
                 },
                 Some(_) => return (asked.id, asked.dead(ambiguous(side))),

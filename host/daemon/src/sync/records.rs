@@ -5,7 +5,7 @@ use tidegate_core::hold::Holds;
 use tidegate_core::ledger::{Base, Changes, LedgerError, SyncId, decode, encode};
 use tidegate_core::model::FieldTable;
 use tidegate_core::record::Sides;
-use tidegate_store::{Batch, Seq, Store};
+use tidegate_store::{Batch, KeyRange, Seq, Store};
 
 /// Records are committed in slices of about this size, well below what the store takes at once.
 pub(super) const SLICE_BYTES: usize = 256 * 1024;
@@ -26,6 +26,21 @@ impl Base for Committed {
         self.0
             .get(key)
             .map_err(|error| LedgerError::Base(Box::new(error)))
+    }
+
+    fn keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let mut range = KeyRange::prefix(prefix);
+        if let Some(after) = after {
+            range = range.after(after);
+        }
+        let found = self.0.scan(&range, most);
+        let found = found.map_err(|error| LedgerError::Base(Box::new(error)))?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
     }
 }
 

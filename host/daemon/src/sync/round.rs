@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Decision, Mapped, Write, decide};
 use tidegate_core::pace::Lane;
+use tidegate_core::pairing::half;
 use tidegate_core::plugin::ConnectorContext;
 use tidegate_core::record::{Entry, Link, LinkId, Pending, Sides};
 use tidegate_core::reference::{self, Carried};
@@ -142,8 +143,12 @@ impl Round {
         let base = Committed(self.host.store.clone());
         let ledger = Ledger::new(&base, self.running.id);
         let mut items = Vec::with_capacity(links.len());
+        let holds = self.running.holds_halves();
         for id in links {
             match (ledger.link(*id)?, ledger.entry(*id)?) {
+                (Some(link), Some(entry)) if holds && half(&link, &entry).is_some() => {
+                    settled.push((*id, Settling::Half));
+                }
                 (Some(link), Some(entry)) => items.push(Item {
                     id: *id,
                     link,

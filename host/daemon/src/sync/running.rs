@@ -1,24 +1,27 @@
 //! A sync that has started: its queue, its brake, and what holds it back.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_core::brake::Brake;
 use tidegate_core::job::JobId;
-use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
+use tidegate_core::ledger::{Ledger, Room, SyncId};
 use tidegate_core::manifest::Method;
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan;
 use tidegate_core::plugin::{MappingContext, Selection};
 use tidegate_core::queue::Queue;
-use tidegate_core::record::{Entry, LinkId, Reason, Sides};
+use tidegate_core::record::{LinkId, Reason, Sides};
 use tidegate_core::reference::Parent;
 use tidegate_core::settle;
 use tidegate_core::sync::Side;
 use tidegate_sandbox::Plugin;
 
 use super::Endpoint;
+use super::aside::Aside;
+use super::contact::FirstContact;
 use super::engine::{EngineError, Host, scan};
 use super::jobs::{Jobs, Underway};
 use super::marks::Touched;
@@ -40,6 +43,8 @@ pub(super) struct Running {
     pub parents: Vec<Parent>,
     /// Records that are made without their parent, which waits for them.
     pub freed: Mutex<HashSet<LinkId>>,
+    /// Records that lack their other half wait until both sides are read and paired.
+    pub halves_held: AtomicBool,
 }
 
 impl Running {
@@ -47,6 +52,10 @@ impl Running {
     pub(super) fn free(&self, link: LinkId) {
         let mut freed = self.freed.lock().unwrap_or_else(PoisonError::into_inner);
         freed.insert(link);
+    }
+
+    pub(super) fn holds_halves(&self) -> bool {
+        self.halves_held.load(Ordering::Relaxed)
     }
 
     /// Whether it may be made without its parent, for once.
@@ -82,6 +91,9 @@ pub(super) struct Sync {
     pub(super) heard: Sides<bool>,
     /// Snapshots that are still being read.
     pub snapshots: usize,
+    pub(super) aside: Aside,
+    /// Of a sync with pair rules.
+    pub(super) contact: Option<FirstContact>,
     pub(super) jobs: BTreeMap<JobId, Underway>,
     /// The highest number that a job was given.
     pub(super) last_job: u64,
@@ -89,12 +101,13 @@ pub(super) struct Sync {
 
 impl Sync {
     /// Rebuilds the queue from the store; writes that were under way become unknown (invariant 6), but for those
-    /// that travel in a job, which can tell.
+    /// that travel in a job, which can tell. So many records wait in the store.
     pub(super) async fn recover(
         host: &Host,
         running: Arc<Running>,
         record: SyncRecord,
         jobs: &Jobs,
+        waiting: u64,
     ) -> Result<Self, EngineError> {
         let id = running.id;
         let now_ms = host.clock.now().mono_ms;
@@ -114,16 +127,15 @@ impl Sync {
             host.intents
                 .travelling(id, job.target, rows.keys().copied());
         }
-        for page in scan(&host.store, Room::Entry, id)? {
-            for (link, bytes) in page {
-                let entry: Entry = decode("queue entry", &bytes)?;
-                queue.offer(link, entry.source(), entry.lane, now_ms);
-            }
-        }
         let counts = records::load_counts(&host.store, id)?;
         let flow = Arc::new(Flow::new(running.model.spec.queue_max));
         let brake = Brake::new(running.model.spec.brake, record.braked);
-        Ok(Self {
+        let contact = FirstContact::load(&host.store, &running).await?;
+        let holds = contact
+            .as_ref()
+            .is_some_and(|contact| contact.phase().holds());
+        running.halves_held.store(holds, Ordering::Relaxed);
+        let mut sync = Self {
             running,
             record,
             counts,
@@ -137,9 +149,13 @@ impl Sync {
             tally: Tally::default(),
             heard: Sides::default(),
             snapshots: 0,
+            aside: Aside::all(id, waiting),
+            contact,
             jobs: BTreeMap::new(),
             last_job: jobs.keys().last().map_or(0, |job| job.0),
-        })
+        };
+        while sync.feed(&host.store, now_ms)? {}
+        Ok(sync)
     }
 
     /// Whether both sides have been asked for their changes.

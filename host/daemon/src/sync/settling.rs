@@ -4,6 +4,8 @@ use tidegate_core::discreet::discreet;
 use tidegate_core::job::{JobId, JobRow};
 use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Fields, Write};
+use tidegate_core::pace::Lane;
+use tidegate_core::pairing::Met;
 use tidegate_core::plugin::{Refusal, Written};
 use tidegate_core::record::{FieldId, LinkId, Reason, Sent, Sides};
 use tidegate_core::reference::ParentKey;
@@ -12,6 +14,7 @@ use tidegate_core::sync::Side;
 use tidegate_core::value::Value;
 use tidegate_core::verdict::{Verdict, for_refusal};
 
+use super::contact::Encounter;
 use super::engine::{CAPTURE_ROWS, Engine, EngineError, Host};
 use super::records::{self, Committed};
 use super::running::Sync;
@@ -72,6 +75,8 @@ pub(super) enum Settling {
     Waits {
         parent: ParentKey,
     },
+    /// Its other half may be there already, and is looked for first.
+    Half,
 }
 
 pub(super) type Settled = Vec<(LinkId, Settling)>;
@@ -124,7 +129,14 @@ impl Engine {
                 if job.is_some() {
                     ledger.remove_job_row(link);
                 }
-                let after = sync.apply(&mut ledger, &self.host, link, settling)?;
+                let mut after = sync.apply(&mut ledger, &self.host, link, settling)?;
+                if matches!(after, After::Left(Left::Again)) {
+                    let now_us = self.host.clock.now().wall_us;
+                    match sync.meet(&mut ledger, link, now_us)? {
+                        Met::Free => {}
+                        met => after = After::Met(Encounter::returned(&ledger, link, met)?),
+                    }
+                }
                 done.push((link, after));
             }
             if done.is_empty() {
@@ -133,7 +145,11 @@ impl Engine {
             }
             let mut placed = Vec::with_capacity(done.len());
             for (link, after) in done {
-                let entry = ledger.entry(link)?;
+                let goes_on = match after {
+                    After::Met(Encounter::Paired { kept, .. }) => kept,
+                    _ => link,
+                };
+                let entry = ledger.entry(goes_on)?;
                 placed.push((link, after, entry.map(|entry| (entry.source(), entry.lane))));
             }
             self.commit(index, ledger).await?;
@@ -150,12 +166,36 @@ impl Engine {
                         sync.queue.postpone(link, source, lane, now_ms + wait_ms);
                     }
                     (After::Held, Some((source, lane))) => sync.queue.hold(link, source, lane),
+                    (After::Met(encounter), place) => {
+                        self.after_meeting(index, link, encounter, place)?;
+                        continue;
+                    }
                     (After::Left(Left::Again), place) => sync.queue.finish(link, place, now_ms),
                     _ => sync.queue.finish(link, None, now_ms),
                 }
                 self.wake_children(index, link)?;
             }
         }
+    }
+
+    /// A round is done with a record that was then held against others.
+    fn after_meeting(
+        &mut self,
+        index: usize,
+        link: LinkId,
+        encounter: Encounter,
+        place: Option<(Side, Lane)>,
+    ) -> Result<(), EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        let store = self.host.store.clone();
+        let sync = &mut self.syncs[index];
+        sync.queue.finish(link, None, now_ms);
+        if let (Encounter::Paired { kept, .. }, Some((source, lane))) = (&encounter, place) {
+            sync.queue.offer(*kept, source, lane, now_ms);
+        }
+        self.encountered(index, link, encounter)?;
+        self.syncs[index].refresh_index(&store)?;
+        Ok(())
     }
 
     pub(super) async fn admit(
@@ -184,10 +224,11 @@ enum After {
     Later(u64),
     Held,
     Waits(ParentKey),
+    Met(Encounter),
 }
 
 impl Sync {
-    fn tell_dead(&mut self, link: LinkId, reason: &Reason) {
+    pub(super) fn tell_dead(&mut self, link: LinkId, reason: &Reason) {
         tracing::warn!(sync = %self.running.model.spec.name, link = link.0, code = %reason.code, fields = ?reason.fields, "to the dead letters");
         self.tally.trouble(reason);
         self.tally.buried();
@@ -266,6 +307,7 @@ impl Sync {
                 settle::postponed(ledger, link, counts)?;
                 return Ok(After::Later(wait_ms));
             }
+            Settling::Half => Left::Again,
             Settling::Held => return Ok(After::Held),
             Settling::Waits { parent } => return Ok(After::Waits(parent)),
         }))

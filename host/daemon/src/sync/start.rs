@@ -5,6 +5,7 @@
 //! a store that fails ends the host.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tidegate_core::ledger::{Changes, Room, SyncId};
@@ -14,7 +15,7 @@ use tidegate_core::record::Sides;
 use tidegate_core::reference::{Parent, parent_of};
 use tidegate_core::sync::{Side, SyncSpec};
 
-use super::engine::{EngineError, Event, Host, scan};
+use super::engine::{EngineError, Event, Host, count};
 use super::opening::{Hindrance, Opening, Unstarted, demand};
 use super::records::{self, Demanded, SyncRecord};
 use super::running::Running;
@@ -47,11 +48,10 @@ pub(super) async fn enrol(
         let record = records::load_sync(&host.store, name)?;
         save(host, name, &record).await?;
         let id = SyncId(record.id);
-        let entries = scan(&host.store, Room::Entry, id)?;
         let known = Pending {
             id,
             links: records::load_counts(&host.store, id)?.links,
-            waiting: entries.iter().map(Vec::len).sum::<usize>() as u64,
+            waiting: count(&host.store, Room::Entry, id)?,
             hindrance: None,
         };
         pending.insert(name.clone(), known);
@@ -190,6 +190,7 @@ impl Starter {
             endpoints: Sides::new(|side| self.openings[side].endpoint().clone()),
             parents,
             freed: Mutex::default(),
+            halves_held: AtomicBool::default(),
         };
         Ok(Started { running, record })
     }

@@ -58,11 +58,16 @@ impl Flow {
         }
     }
 
+    /// What of a queue's room is not kept for changes.
+    pub(super) fn beside_changes(&self, room: usize) -> usize {
+        room.saturating_sub(self.kept)
+    }
+
     fn room(&self, kind: StreamKind) -> usize {
         let room = self.room.load(Ordering::Relaxed);
         match kind {
             StreamKind::Changes => room,
-            StreamKind::Snapshot => room.saturating_sub(self.kept),
+            StreamKind::Snapshot => self.beside_changes(room),
         }
     }
 }

@@ -1,0 +1,116 @@
+//! A sync's pair rules against the fields that there are: every mistake at its place.
+
+use std::path::Path;
+
+use tidegate::check::fields::Schemas;
+use tidegate::check::pairs;
+use tidegate::config::{self, Loaded};
+use tidegate_core::batch::DataType;
+use tidegate_core::plugin::{Field, ObjectSchema};
+
+const CONFIG: &str = r#"
+[plugins]
+any = { file = "any.wasm" }
+map = { file = "map.wasm" }
+[endpoints]
+db = { plugin = "any" }
+crm = { plugin = "any" }
+[syncs.people]
+left = { endpoint = "db", object = "people", key = "k" }
+right = { endpoint = "crm", object = "Contact", key = "k" }
+mapping = { plugin = "map" }
+pair = [{ RULE }]
+"#;
+
+fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
+    let field = |(name, data_type): &(&str, DataType)| Field {
+        label: (*name).to_owned(),
+        name: (*name).to_owned(),
+        data_type: *data_type,
+        nullable: true,
+        creatable: true,
+        updatable: true,
+        required: false,
+        upsert_key: false,
+        length_max: None,
+        precision: None,
+        scale: None,
+        resolution_us: None,
+        choices: Vec::new(),
+        references: Vec::new(),
+        notes: Vec::new(),
+    };
+    ObjectSchema {
+        name: name.to_owned(),
+        label: name.to_owned(),
+        fields: fields.iter().map(field).collect(),
+        id_fields: Vec::new(),
+        readable: true,
+        writable: true,
+        reports_deletes: true,
+    }
+}
+
+/// What is found, as `code key: message (help)`.
+fn found(rule: &str) -> Vec<String> {
+    let text = CONFIG.replace("RULE", rule);
+    let Loaded { config, findings } = config::parse("c.toml", &text, Path::new("/nowhere"));
+    assert!(!findings.has_errors(), "{:?}", findings.into_problems());
+    let left = object(
+        "people",
+        &[
+            ("email", DataType::Text),
+            ("number", DataType::Integer),
+            ("born", DataType::Date),
+        ],
+    );
+    let right = object(
+        "Contact",
+        &[
+            ("Email", DataType::Text),
+            ("Number__c", DataType::Decimal),
+            ("Birthdate", DataType::Date),
+            ("CreatedDate", DataType::Timestamp),
+        ],
+    );
+    let schemas = Schemas {
+        left: Some(&left),
+        right: Some(&right),
+    };
+    pairs::check(&config.syncs["people"], schemas, &findings);
+    let problems = findings.into_problems().into_iter();
+    problems
+        .map(|problem| {
+            let (code, key) = (problem.code.name(), problem.place.key);
+            format!("{code} {key}: {} ({})", problem.message, problem.help)
+        })
+        .collect()
+}
+
+#[test]
+fn every_rule_is_held_against_both_sides() {
+    let cases: &[(&str, &[&str])] = &[
+        (r#"left = "email", right = "Email""#, &[]),
+        (
+            r#"left = ["number", "born"], right = ["Number__c", "Birthdate"]"#,
+            &[],
+        ),
+        (
+            r#"left = "emial", right = "Mail""#,
+            &[
+                "unknown-field syncs.people.pair[0].left: `people` has no field `emial`, or the credentials may not see it (did you mean `email`?)",
+                "unknown-field syncs.people.pair[0].right: `Contact` has no field `Mail`, or the credentials may not see it (did you mean `Email`?)",
+            ],
+        ),
+        (
+            r#"left = ["email", "born"], right = ["Number__c", "CreatedDate"]"#,
+            &[
+                "field-type syncs.people.pair[0]: `email` holds text and `Number__c` decimal, which are never equal (these of `Contact` could be: `Email`)",
+                "field-type syncs.people.pair[0]: `born` holds date and `CreatedDate` timestamp, which are never equal (these of `Contact` could be: `Birthdate`)",
+            ],
+        ),
+    ];
+    for (rule, expected) in cases {
+        assert_eq!(found(rule), *expected, "{rule}");
+    }
+}
