@@ -28,6 +28,7 @@
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
 //! - [`price`]: what they will cost, before
+//! - [`progress`]: how far something is, and how long the rest will take
 //! - [`job`]: pushes that a vendor works on, until every row of them is settled
 //! - [`verdict`]: from what happened to what is done about it
 //! - [`discreet`]: a vendor's words without customers' values
@@ -51,6 +52,7 @@ pub mod pairing;
 pub mod plan;
 pub mod plugin;
 pub mod price;
+pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod reference;

@@ -1,6 +1,8 @@
 //! What a running host tells of itself, as a collector such as Prometheus reads it: pools and their levels, queues, and
 //! what waits for what. Names, counts and codes; never a field's value or a secret (invariant 10).
 
+mod progress;
+
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -128,6 +130,7 @@ pub fn text(status: &Status, pools: &[PoolQuota]) -> String {
     of_pools(&mut all, pools);
     of_endpoints(&mut all, &status.endpoints);
     of_syncs(&mut all, &status.syncs);
+    progress::of_syncs(&mut all, &status.syncs);
     let standing = status.alerts.standing.iter().map(|alert| {
         let event = serde_json::to_value(alert.event).unwrap_or_default();
         let event = event.as_str().unwrap_or_default().to_owned();

@@ -88,6 +88,10 @@ pub struct SyncStatus {
     /// Of those, at first contact, the ones that lack their other half until both sides are read and paired.
     pub waiting_for_pairs: u64,
     pub in_flight: u64,
+    /// Sides that are read whole for the first time, or were since the host started.
+    pub first_reads: Vec<FirstReadStatus>,
+    pub settling: SettlingStatus,
+    pub writes: WritesStatus,
     /// Pushes that a vendor works on.
     pub jobs: Vec<JobStatus>,
     pub dead: u64,
@@ -105,6 +109,49 @@ pub struct SyncStatus {
     pub right_to_left: Latency,
     /// The last thing that went wrong, which may be over.
     pub last_error: Option<Told>,
+}
+
+/// How far a side has been read whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FirstReadStatus {
+    pub side: Side,
+    pub done: bool,
+    /// So far, those before a restart included.
+    pub rows: u64,
+    /// How many there were when it began; absent where the source did not tell.
+    pub of: Option<u64>,
+    /// Rows a second over the last minute; absent before there is any, and when it is over.
+    pub per_s: Option<f64>,
+    /// Until it is over, at that rate; absent when nobody can tell.
+    pub left_ms: Option<u64>,
+}
+
+/// How far the work on records is that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SettlingStatus {
+    /// Records that came to rest: written, found to be the same on both sides, or left to a person.
+    pub done: u64,
+    /// Records that wait or are in flight.
+    pub waiting: u64,
+    /// Records that came to rest a second, over the last minute.
+    pub per_s: Option<f64>,
+    /// Until none waits, at that rate; absent when nobody can tell.
+    pub left_ms: Option<u64>,
+}
+
+/// Rows that were given to connectors to write, by what became of them. What is on its way has no outcome yet: when nothing
+/// is, `sent` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WritesStatus {
+    pub sent: u64,
+    pub done: u64,
+    /// Refused, or not sent after all; they may be tried again.
+    pub failed: u64,
+    /// Nobody knows whether they were written; they are looked up first.
+    pub unknown: u64,
 }
 
 /// A push that a vendor works on.

@@ -6,8 +6,8 @@ use tidegate::alerts::AlertsStatus;
 use tidegate::metrics::text;
 use tidegate::quota::PoolQuota;
 use tidegate::status::{
-    AccountStatus, EndpointStatus, HeldUp, Latency, ReadsStatus, Status, SyncState, SyncStatus,
-    Told,
+    AccountStatus, EndpointStatus, FirstReadStatus, HeldUp, Latency, ReadsStatus, SettlingStatus,
+    Status, SyncState, SyncStatus, Told, WritesStatus,
 };
 use tidegate_core::alert::{Alert, Event, Subject};
 use tidegate_core::pace::Lane;
@@ -31,6 +31,26 @@ fn status() -> Status {
             name: "people".to_owned(),
             state: SyncState::Waiting,
             waiting: 41,
+            first_reads: vec![FirstReadStatus {
+                side: Side::Left,
+                done: false,
+                rows: 1_200,
+                of: Some(5_000),
+                per_s: Some(200.0),
+                left_ms: Some(19_000),
+            }],
+            settling: SettlingStatus {
+                done: 60,
+                waiting: 41,
+                per_s: Some(0.5),
+                left_ms: None,
+            },
+            writes: WritesStatus {
+                sent: 10,
+                done: 6,
+                failed: 1,
+                unknown: 2,
+            },
             held_up: vec![held],
             left_to_right: Latency {
                 p50_ms: Some(20),
@@ -110,6 +130,14 @@ fn a_collector_understands_every_line() {
         r#"tidegate_sync_state{sync="people",state="waiting"} 1"#,
         r#"tidegate_sync_state{sync="people",state="running"} 0"#,
         r#"tidegate_changes_waiting{sync="people"} 41"#,
+        r#"tidegate_first_read_rows{sync="people",side="left"} 1200"#,
+        r#"tidegate_first_read_rows_expected{sync="people",side="left"} 5000"#,
+        r#"tidegate_first_read_rows_per_second{sync="people",side="left"} 200"#,
+        r#"tidegate_first_read_left_seconds{sync="people",side="left"} 19"#,
+        r#"tidegate_settled_total{sync="people"} 60"#,
+        r#"tidegate_settled_per_second{sync="people"} 0.5"#,
+        r#"tidegate_writes_sent_total{sync="people"} 10"#,
+        r#"tidegate_writes_ended_total{sync="people",outcome="unknown"} 2"#,
         r#"tidegate_changes_held{sync="people",to="right",lane="backfill",reason="pool-degraded"} 40"#,
         r#"tidegate_changes_held_seconds{sync="people",to="right",lane="backfill",reason="pool-degraded"} 1.5"#,
         r#"tidegate_latency_seconds{sync="people",direction="left-to-right",quantile="0.99"} 0.3"#,

@@ -9,6 +9,7 @@ mod pause;
 mod plan;
 mod plugin;
 mod print;
+mod progress;
 mod quota;
 mod run;
 mod status;

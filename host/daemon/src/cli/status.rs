@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::print::{Table, Terminal, ago, bytes, chain, count};
-use super::{pause, quota, runtime};
+use super::{pause, progress, quota, runtime};
 use crate::alerts::AlertsStatus;
 use crate::config;
 use crate::control::{self, Answer, AskError, Request};
@@ -248,6 +248,7 @@ fn trouble(sync: &SyncStatus) -> Option<String> {
             sync.name, reason.message, reason.code
         ));
     }
+    lines.extend(progress::lines(sync));
     for held in &sync.held_up {
         lines.push(format!(
             "{}: {} {} changes to the {} wait {} for {} [{}]",

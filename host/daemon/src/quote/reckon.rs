@@ -110,9 +110,12 @@ fn direction(seen: &Seen, sync: &SeenSync, source: Side, bills: &mut Bills) -> D
         let page = page_rows(seen, sync, source);
         let records_known = records.unwrap_or_default();
         let reading = price::reading(manifest, StreamKind::Snapshot, records_known, page);
-        bill(bills, from)
-            .first_reads
-            .extend(reading.calls(Lane::Backfill));
+        let first_reads = &mut bill(bills, from).first_reads;
+        first_reads.extend(reading.calls(Lane::Backfill));
+        if !begun {
+            // Asked once more when it begins, for whoever watches.
+            first_reads.push(Calls::plain(Lane::Backfill, seen.endpoints[from].count));
+        }
         FirstRead {
             records,
             begun,

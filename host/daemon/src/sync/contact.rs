@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use tidegate_core::ledger::{Base, Ledger, LedgerError, Room, SyncId, prefix};
 use tidegate_core::pairing::{self, Contact, Met, Phase};
 use tidegate_core::plugin::StreamKind;
+use tidegate_core::progress::FirstRead;
 use tidegate_core::record::{Entry, LinkId, Reason, Sides};
 use tidegate_core::sync::Side;
 use tidegate_store::{KeyRange, Store};
@@ -214,7 +215,13 @@ impl Sync {
             Phase::Reading => {
                 let side = |side: Side| match contact.read[side] {
                     true => format!("the {side} is read"),
-                    false => format!("the {side} is being read"),
+                    false => match &self.first_reads[side] {
+                        Some(FirstRead {
+                            rows, of: Some(of), ..
+                        }) => format!("{rows} of {of} rows of the {side} are"),
+                        Some(read) => format!("{} rows of the {side} are", read.rows),
+                        None => format!("the {side} is not yet"),
+                    },
                 };
                 format!(
                     "records are paired when both sides are read whole: {}, {}",

@@ -100,6 +100,12 @@ pub(super) enum Event {
         page: Page,
         reply: oneshot::Sender<Seq>,
     },
+    /// A snapshot begins, and its source was asked how much that is.
+    ReadBegun {
+        stream: usize,
+        of: Option<u64>,
+        reply: oneshot::Sender<()>,
+    },
     Settle {
         sync: usize,
         settled: Settled,
@@ -341,6 +347,11 @@ impl Engine {
                 let seq = self.page(stream, mark, cursor, page).await?;
                 // The stream may have been cancelled; the page is kept all the same.
                 reply.send(seq).ok();
+            }
+            Event::ReadBegun { stream, of, reply } => {
+                self.read_begun(stream, of).await?;
+                // The stream may have been cancelled.
+                reply.send(()).ok();
             }
             Event::Settle { sync, settled, job } => self.settle(sync, settled, job).await?,
             Event::JobBegun { sync, job, rows } => self.job_begun(sync, job, rows).await?,

@@ -403,6 +403,7 @@ impl Following {
     }
 
     async fn settle(&self, settled: Settled) {
+        self.running.sendings.ended(&settled);
         let event = Event::Settle {
             sync: self.running.index,
             settled,

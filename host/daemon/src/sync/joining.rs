@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use tidegate_core::plugin::StreamKind;
+use tidegate_core::progress::FirstRead;
 use tidegate_core::record::Reason;
 use tidegate_core::sync::Side;
 
 use super::engine::{Engine, EngineError, StreamSources};
 use super::pulls::Pulls;
+use super::records::ReadSoFar;
 use super::running::{Running, Sync};
 use super::start::Started;
 use super::streams::{Source, Stream, endpoint_wide, open};
@@ -32,6 +34,8 @@ impl Engine {
         sync.refresh_flow();
         self.syncs.push(sync);
         for (id, (job, rows)) in jobs {
+            // By an earlier run, and they end in this one.
+            running.sendings.sent(rows.len());
             self.follow(running.index, id, job, rows, None);
         }
         self.pending.remove(&name);
@@ -99,6 +103,7 @@ impl Engine {
             .map(|source| self.syncs[source.sync].reads_whole(source.side))
             .collect();
         let first = self.streams.len();
+        let now_ms = self.host.clock.now().mono_ms;
         let pulls = self
             .pulls
             .entry(endpoint.name.clone())
@@ -107,8 +112,12 @@ impl Engine {
             if stream.kind == StreamKind::Snapshot
                 && !records::load_cursor(&self.host.store, &stream.name)?.done
             {
+                let so_far = records::load_read(&self.host.store, &stream.name)?;
                 for source in &stream.sources {
-                    self.syncs[source.sync].snapshots += 1;
+                    let sync = &mut self.syncs[source.sync];
+                    sync.snapshots += 1;
+                    let ReadSoFar { rows, of } = so_far.unwrap_or_default();
+                    sync.first_reads[source.side] = Some(FirstRead::new(rows, of, now_ms));
                 }
             }
             self.streams.push(StreamSources {

@@ -22,6 +22,7 @@
 //!   - [`mapped`]: their fields as the other side has them
 //!   - [`reading`]: what must be seen first
 //!   - [`writing`]: pushes, and what became of them
+//!   - [`sendings`]: how many rows that were, and whether all came back
 //! - [`jobs`]: pushes that the vendor works on for a while
 //! - [`intents`]: writes under way, on disk before they leave
 //! - [`marks`]: which came first, a source's answer or our write
@@ -61,6 +62,7 @@ mod records;
 pub(crate) mod remains;
 mod round;
 mod running;
+mod sendings;
 mod settling;
 mod start;
 mod streams;

@@ -7,13 +7,14 @@ use tidegate_core::ledger::{Changes, Ledger, encode};
 use tidegate_core::pace::Lane;
 use tidegate_core::pairing::Met;
 use tidegate_core::plugin::{COMMITTED_UNKNOWN, ChangeKind, ChangeSet, Page, StreamKind};
+use tidegate_core::progress::FirstRead;
 use tidegate_core::record::{LinkId, Reason, Stamps};
 use tidegate_core::settle::Counter;
 use tidegate_store::Seq;
 
 use super::contact::Encounter;
-use super::engine::{CAPTURE_ROWS, Engine, EngineError};
-use super::records::{self, Committed, Cursor};
+use super::engine::{CAPTURE_ROWS, Engine, EngineError, StreamSources};
+use super::records::{self, Committed, Cursor, ReadSoFar};
 use super::streams::Source;
 
 impl Engine {
@@ -79,11 +80,49 @@ impl Engine {
         }
         // Last, so that a crash before it only repeats the page.
         let mut changes = Changes::new();
+        if self.streams[stream].kind == StreamKind::Snapshot {
+            let rows = page.changes.iter().map(|set| set.ids.len() as u64).sum();
+            self.read_further(stream, rows, cursor.done, &mut changes);
+        }
         changes.insert(
             records::cursor_key(&self.streams[stream].name),
             Some(encode(&cursor)),
         );
         Ok(records::commit(&self.host.store, changes).await?)
+    }
+
+    /// A snapshot begins, of so many rows where its source tells.
+    pub(super) async fn read_begun(
+        &mut self,
+        stream: usize,
+        of: Option<u64>,
+    ) -> Result<(), EngineError> {
+        let now_ms = self.host.clock.now().mono_ms;
+        for source in self.streams[stream].sources.clone() {
+            let read = FirstRead::new(0, of, now_ms);
+            self.syncs[source.sync].first_reads[source.side] = Some(read);
+        }
+        let mut changes = Changes::new();
+        let read = ReadSoFar { rows: 0, of };
+        records::put_read(&mut changes, &self.streams[stream].name, read);
+        records::commit(&self.host.store, changes).await?;
+        Ok(())
+    }
+
+    fn read_further(&mut self, stream: usize, rows: u64, done: bool, changes: &mut Changes) {
+        let now_ms = self.host.clock.now().mono_ms;
+        let StreamSources { name, sources, .. } = &self.streams[stream];
+        for source in sources {
+            let first_reads = &mut self.syncs[source.sync].first_reads;
+            let read = first_reads[source.side].get_or_insert_default();
+            read.read(now_ms, rows);
+            read.done = done;
+            let so_far = ReadSoFar {
+                rows: read.rows,
+                of: read.of,
+            };
+            records::put_read(changes, name, so_far);
+        }
     }
 
     /// What is kept of the endpoint's answers and speaks of what the page brings; all of it when nobody can tell what was

@@ -19,8 +19,8 @@ use super::records::Committed;
 use super::running::Sync;
 use super::start::Pending;
 use crate::status::{
-    Command, CommandError, DeadLetter, Done, HeldUp, HoldStatus, JobStatus, Latency, StatusSource,
-    SyncState, SyncStatus, Told,
+    Command, CommandError, DeadLetter, Done, FirstReadStatus, HeldUp, HoldStatus, JobStatus,
+    Latency, SettlingStatus, StatusSource, SyncState, SyncStatus, Told,
 };
 use crate::waits;
 
@@ -91,6 +91,9 @@ impl Engine {
         };
         let tally = sync.tally.snapshot();
         let waiting = self.waits.of(sync.running.id);
+        let all_waiting =
+            (depth.waiting + depth.later + depth.held + waiting) as u64 + sync.aside.count();
+        let to_settle = all_waiting + depth.in_flight as u64;
         let failure = Side::BOTH
             .into_iter()
             .find_map(|side| sync.pull_failure[side].as_ref());
@@ -99,14 +102,21 @@ impl Engine {
             state,
             reason,
             linked: sync.counts.links,
-            waiting: (depth.waiting + depth.later + depth.held + waiting) as u64
-                + sync.aside.count(),
+            waiting: all_waiting,
             waiting_for_parents: waiting as u64,
             waiting_for_pairs: match sync.running.holds_halves() {
                 true => sync.aside.count(),
                 false => 0,
             },
             in_flight: depth.in_flight as u64,
+            first_reads: first_reads(sync, now_ms),
+            settling: SettlingStatus {
+                done: sync.rested,
+                waiting: to_settle,
+                per_s: sync.resting.per_s(now_ms),
+                left_ms: sync.resting.left_ms(now_ms, to_settle),
+            },
+            writes: sync.running.sendings.status(),
             jobs: jobs(sync),
             dead: self.dead(sync.running.id)?,
             captured: tally.captured,
@@ -274,6 +284,23 @@ impl Engine {
         }
         Ok(Ok(Done::Changed(revived)))
     }
+}
+
+fn first_reads(sync: &Sync, now_ms: u64) -> Vec<FirstReadStatus> {
+    let sides = Side::BOTH.into_iter();
+    sides
+        .filter_map(|side| {
+            let read = sync.first_reads[side].as_ref()?;
+            Some(FirstReadStatus {
+                side,
+                done: read.done,
+                rows: read.rows,
+                of: read.of,
+                per_s: read.per_s(now_ms),
+                left_ms: read.left_ms(now_ms),
+            })
+        })
+        .collect()
 }
 
 fn jobs(sync: &Sync) -> Vec<JobStatus> {

@@ -53,6 +53,29 @@ impl Pulls {
         capture.map_or(1, |capture| capture.streams_max as usize)
     }
 
+    /// How many records these objects have, in the backfill lane.
+    pub(super) async fn count(
+        &self,
+        sync: Arc<str>,
+        objects: Vec<String>,
+    ) -> Result<Vec<Option<u64>>, CallError> {
+        let call = Call {
+            sync,
+            function: "count",
+            lane: Lane::Backfill,
+            may_write: false,
+            tokens: Arc::default(),
+        };
+        let context = ConnectorContext {
+            config: self.endpoint.config.clone(),
+            now: self.host.clock.now().wall_us,
+            rows_max: u32::MAX,
+        };
+        let gateway = self.endpoint.gateway.clone();
+        let plugin = &self.endpoint.plugin;
+        plugin.count(gateway, call, &context, objects).await
+    }
+
     /// Reads a stream together with others that are due now.
     pub(super) async fn joined(&self, asked: Asked) -> Answer {
         let (reply, answered) = oneshot::channel();

@@ -15,6 +15,7 @@ const COUNTS: u8 = b'n';
 const CURSOR: u8 = b'c';
 const IDENTITY: u8 = b'e';
 const DEMANDED: u8 = b'd';
+const READ: u8 = b'g';
 const SYNCS: &[u8] = b"S";
 const HOLDS: &[u8] = b"H";
 
@@ -70,6 +71,14 @@ pub(super) struct Cursor {
     pub fields: Vec<String>,
 }
 
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReadSoFar {
+    pub rows: u64,
+    /// How many there were when it began, where the source told.
+    pub of: Option<u64>,
+}
+
 /// What a sync's endpoints were last prepared for on its behalf.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Demanded {
@@ -112,6 +121,15 @@ pub(super) fn load_counts(store: &Store, sync: SyncId) -> Result<Counts, LedgerE
 
 pub(super) fn load_cursor(store: &Store, stream: &str) -> Result<Cursor, LedgerError> {
     Ok(load(store, "cursor", &cursor_key(stream))?.unwrap_or_default())
+}
+
+/// `None` before a snapshot has begun.
+pub(super) fn load_read(store: &Store, stream: &str) -> Result<Option<ReadSoFar>, LedgerError> {
+    load(store, "read", &key(READ, stream))
+}
+
+pub(super) fn put_read(changes: &mut Changes, stream: &str, read: ReadSoFar) {
+    changes.insert(key(READ, stream), Some(encode(&read)));
 }
 
 pub(super) fn load_identity(store: &Store, endpoint: &str) -> Result<Option<String>, LedgerError> {

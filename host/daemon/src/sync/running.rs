@@ -12,6 +12,7 @@ use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan;
 use tidegate_core::plugin::{MappingContext, Selection};
+use tidegate_core::progress::{FirstRead, Rate};
 use tidegate_core::queue::Queue;
 use tidegate_core::record::{LinkId, Reason, Sides};
 use tidegate_core::reference::Parent;
@@ -26,6 +27,7 @@ use super::engine::{EngineError, Host, scan};
 use super::jobs::{Jobs, Underway};
 use super::marks::Touched;
 use super::records::{self, Committed, Counts, SyncRecord};
+use super::sendings::Sendings;
 use super::streams::{Flow, Source};
 use super::tally::Tally;
 use crate::levels;
@@ -45,6 +47,7 @@ pub(super) struct Running {
     pub freed: Mutex<HashSet<LinkId>>,
     /// Records that lack their other half wait until both sides are read and paired.
     pub halves_held: AtomicBool,
+    pub sendings: Sendings,
 }
 
 impl Running {
@@ -91,6 +94,10 @@ pub(super) struct Sync {
     pub(super) heard: Sides<bool>,
     /// Snapshots that are still being read.
     pub snapshots: usize,
+    pub(super) first_reads: Sides<Option<FirstRead>>,
+    /// Records that came to rest since the host started.
+    pub(super) rested: u64,
+    pub(super) resting: Rate,
     pub(super) aside: Aside,
     /// Of a sync with pair rules.
     pub(super) contact: Option<FirstContact>,
@@ -149,6 +156,9 @@ impl Sync {
             tally: Tally::default(),
             heard: Sides::default(),
             snapshots: 0,
+            first_reads: Sides::default(),
+            rested: 0,
+            resting: Rate::default(),
             aside: Aside::all(id, waiting),
             contact,
             jobs: BTreeMap::new(),

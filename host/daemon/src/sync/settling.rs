@@ -155,6 +155,14 @@ impl Engine {
             self.commit(index, ledger).await?;
             self.alarm_dead(index);
             let now_ms = self.host.clock.now().mono_ms;
+            let rests = |after: &After| {
+                matches!(after, After::Left(Left::Nothing | Left::Dead))
+                    || matches!(after, After::Met(Encounter::Ambiguous { .. }))
+            };
+            let rested = placed.iter().filter(|(_, after, _)| rests(after)).count();
+            let sync = &mut self.syncs[index];
+            sync.rested += rested as u64;
+            sync.resting.note(now_ms, sync.rested);
             for (link, after, place) in placed {
                 let sync = &mut self.syncs[index];
                 match (after, place) {

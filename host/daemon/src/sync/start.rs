@@ -19,6 +19,7 @@ use super::engine::{EngineError, Event, Host, count};
 use super::opening::{Hindrance, Opening, Unstarted, demand};
 use super::records::{self, Demanded, SyncRecord};
 use super::running::Running;
+use super::sendings::Sendings;
 use super::{Assembly, field_types};
 
 /// A sync that can join the engine.
@@ -191,6 +192,7 @@ impl Starter {
             parents,
             freed: Mutex::default(),
             halves_held: AtomicBool::default(),
+            sendings: Sendings::default(),
         };
         Ok(Started { running, record })
     }

@@ -185,9 +185,13 @@ impl Stream {
         let mut joins = self.kind == StreamKind::Changes && self.pulls.most() > 1;
         let may_join = joins;
         let mut heard = self.kind == StreamKind::Snapshot;
+        let mut begun = self.kind == StreamKind::Changes;
         loop {
             let resumes = self.host.gates.times(&syncs);
             let rows_max = self.may_read(&syncs).await;
+            if !std::mem::replace(&mut begun, true) {
+                self.begin().await;
+            }
             let mark = self.host.marks.begin();
             let pulled = self.pull(rows_max, joins).await;
             let handed = match pulled {
@@ -230,6 +234,36 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// Asks how much there is, where nothing has been read yet. A source that can't tell is read all the same.
+    async fn begin(&self) {
+        let Ok(cursor) = self.cursor() else {
+            return;
+        };
+        let goes_on = cursor.position.is_some() || cursor.done;
+        if goes_on && cursor.fields == self.fields() {
+            return;
+        }
+        let objects: Vec<String> = self
+            .sources
+            .iter()
+            .map(|source| source.selection.object.clone())
+            .collect();
+        let counted = self.pulls.count(self.on_behalf(), objects).await;
+        let of = match counted {
+            Ok(counted) => counted.into_iter().sum(),
+            Err(error) => {
+                tracing::debug!(stream = %self.name, code = %failure::reason(&error, None).code, "its rows can't be counted");
+                None
+            }
+        };
+        let (reply, kept) = oneshot::channel();
+        let stream = self.index;
+        let event = Event::ReadBegun { stream, of, reply };
+        self.host.send(event).await;
+        // The engine may be gone, and then nothing is read either.
+        kept.await.ok();
     }
 
     /// Waits until the endpoint may be called and there is room; the rows that may be asked for.

@@ -78,6 +78,7 @@ impl Round {
 
     /// Sends a push, and its halves when one row spoils it.
     async fn push(&self, push: Push, attempts: &HashMap<LinkId, u32>) {
+        self.running.sendings.sent(push.rows.len());
         let mut todo = vec![push];
         while let Some(push) = todo.pop() {
             let target = push.target;
@@ -139,7 +140,9 @@ impl Round {
             let now_us = self.host.clock.now().wall_us;
             Job::new(push.target, &push.method, self.lane, &told, now_us)
         });
-        self.settle(self.outcomes(push, progress, attempts)).await;
+        let settled = self.outcomes(push, progress, attempts);
+        self.running.sendings.ended(&settled);
+        self.settle(settled).await;
         if let Some(job) = job
             && !carried.is_empty()
         {
@@ -215,6 +218,7 @@ impl Round {
                 Vec::new()
             }
         };
+        self.running.sendings.ended(&settled);
         self.settle(settled).await;
         halves
     }
