@@ -194,10 +194,12 @@ fn standing(ledger: &Ledger<'_>, id: LinkId, side: Side) -> Result<Option<Standi
     if !alone || ledger.is_apart(id)? {
         return Ok(None);
     }
-    let (entry, ambiguous) = match (ledger.entry(id)?, ledger.dead(id)?) {
-        (Some(entry), _) => (entry, false),
-        (None, Some(letter)) => (letter.entry, letter.reason.code == Reason::PAIR_AMBIGUOUS),
-        (None, None) => return Ok(None),
+    let (entry, ambiguous) = match ledger.entry(id)? {
+        Some(entry) => (entry, false),
+        None => match ledger.dead(id)? {
+            Some(letter) => (letter.entry, letter.reason.code == Reason::PAIR_AMBIGUOUS),
+            None => return Ok(None),
+        },
     };
     // Its other half may have been made, and nobody knows yet.
     if entry.sent.is_some() || ledger.intent(id)?.is_some() {
@@ -207,20 +209,20 @@ fn standing(ledger: &Ledger<'_>, id: LinkId, side: Side) -> Result<Option<Standi
     Ok(standing.row(side).is_some().then_some(standing))
 }
 
-/// Up to `most` records of a place that are candidates. What is there no more is dropped.
+/// Up to `most` records of a place that are candidates, beside `but`. What is there no more is dropped.
 fn candidates(
     ledger: &mut Ledger<'_>,
     model: &Model,
     place: HalfPlace,
     among: Among,
-    most: usize,
+    (most, but): (usize, LinkId),
 ) -> Result<Vec<(LinkId, bool)>, LedgerError> {
     let mut found = Vec::new();
     let mut after = None;
     loop {
         let page = ledger.halves(place, after, most)?;
         after = page.last().copied();
-        for id in &page {
+        for id in page.iter().filter(|id| **id != but) {
             let standing = standing(ledger, *id, place.side)?;
             let here = standing.filter(|standing| {
                 let row = standing.row(place.side).unwrap_or_default();
@@ -263,12 +265,11 @@ fn judge(
         side: own.side.other(),
         ..own
     };
-    let others = candidates(ledger, model, there, among, TOLD + 1)?;
+    let others = candidates(ledger, model, there, among, (TOLD + 1, id))?;
     if others.is_empty() {
         return Ok(Verdict::Nobody);
     }
-    let mut siblings = candidates(ledger, model, own, among, TOLD + 1)?;
-    siblings.retain(|(sibling, _)| *sibling != id);
+    let siblings = candidates(ledger, model, own, among, (TOLD + 1, id))?;
     if let ([(other, ambiguous)], []) = (&*others, &*siblings) {
         // A person may find that it belongs to another.
         if !*ambiguous || !is_claimed(ledger, model, *other, there, among)? {
@@ -296,7 +297,7 @@ fn is_claimed(
             side: by.side.other(),
             ..earlier
         };
-        if !candidates(ledger, model, there, among, 1)?.is_empty() {
+        if !candidates(ledger, model, there, among, (1, id))?.is_empty() {
             return Ok(true);
         }
     }
@@ -542,8 +543,6 @@ pub fn join(
                 ledger.remove_half(place, id);
             }
         }
-        ledger.remove_dead(id);
-        ledger.remove_apart(id);
     }
     if let Some(id) = &other.ids.right {
         ledger.put_id(Side::Right, id, IdRef::Link(left));
@@ -562,12 +561,13 @@ pub fn join(
     Ok(true)
 }
 
-/// What waits of a half, also in the dead letters. Of one that nothing is known of, its side is read.
-fn waiting(ledger: &Ledger<'_>, id: LinkId) -> Result<Entry, LedgerError> {
+/// What waits of a half; a dead letter comes back for it. Of one that nothing is known of, its side is read.
+fn waiting(ledger: &mut Ledger<'_>, id: LinkId) -> Result<Entry, LedgerError> {
     if let Some(entry) = ledger.entry(id)? {
         return Ok(entry);
     }
     if let Some(letter) = ledger.dead(id)? {
+        ledger.remove_dead(id);
         return Ok(letter.entry);
     }
     let mut entry = Entry::new(crate::pace::Lane::Normal);

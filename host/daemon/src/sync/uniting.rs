@@ -78,6 +78,7 @@ impl Engine {
         if !pairing::join(&mut ledger, &model, halves[0], halves[1])? {
             return Ok(Ok(Done::Changed(0)));
         }
+        halves.iter().for_each(|half| ledger.remove_apart(*half));
         let entry = ledger.entry(halves[0])?;
         self.commit(index, ledger).await?;
         self.encountered(
