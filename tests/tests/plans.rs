@@ -209,6 +209,7 @@ async fn idle_looks_cost_what_the_plan_says() -> Result<()> {
     let syncs = [
         PEOPLE,
         ("Account", r#"{ left = "name", right = "Name" }"#),
+        ("Case", r#"{ left = "subject", right = "Subject" }"#),
         (
             "Lead",
             r#"{ left = "name", right = "LastName" }, { left = "company", right = "Company" }"#,
@@ -219,6 +220,7 @@ async fn idle_looks_cost_what_the_plan_says() -> Result<()> {
         ),
     ];
     let tables = "CREATE TABLE Account (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+        CREATE TABLE \"Case\" (id INTEGER PRIMARY KEY, subject TEXT NOT NULL);
         CREATE TABLE Lead (id INTEGER PRIMARY KEY, name TEXT NOT NULL, company TEXT NOT NULL);
         CREATE TABLE Opportunity (id INTEGER PRIMARY KEY, name TEXT NOT NULL, stage TEXT NOT NULL, closes DATE NOT NULL);";
     let host = host_of(&org, &syncs, "60s")?;
@@ -236,7 +238,7 @@ async fn idle_looks_cost_what_the_plan_says() -> Result<()> {
     let (_, _, output) = ask(&host, &["plan"]).await?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{text}");
-    let words = "4 objects in one call, every 60 s: 1,440 calls";
+    let words = "5 objects in one call, every 60 s: 1,440 calls";
     ensure!(text.contains(words), "{words} is not in\n{text}");
 
     // The same objects in a host that looks every second.

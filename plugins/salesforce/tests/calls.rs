@@ -14,8 +14,9 @@ use tidegate_simulator::salesforce::Options;
 use wire::World;
 
 const KEY: &str = "Tidegate_Id__c";
-const OBJECTS: [(&str, &str); 4] = [
+const OBJECTS: [(&str, &str); 5] = [
     ("Account", "Name"),
+    ("Case", "Subject"),
     ("Contact", "LastName"),
     ("Lead", "LastName"),
     ("Opportunity", "Name"),
@@ -23,7 +24,7 @@ const OBJECTS: [(&str, &str); 4] = [
 
 /// Every minute for a day, and nothing happens: the issue allows 1,500 calls, also for what is asked now and then.
 #[test]
-fn several_objects_polled_every_minute_cost_one_call_a_minute() {
+fn five_objects_polled_every_minute_cost_one_call_a_minute() {
     let world = World::new(Options::default());
     let mut cursors: Vec<Option<Vec<u8>>> = vec![None; OBJECTS.len()];
     look(&world, &mut cursors);

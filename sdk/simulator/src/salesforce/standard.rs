@@ -15,7 +15,14 @@ pub struct FieldError {
 }
 
 pub(crate) fn objects() -> Vec<Object> {
-    vec![contact(), account(), opportunity(), lead(), organization()]
+    vec![
+        contact(),
+        account(),
+        opportunity(),
+        lead(),
+        case(),
+        organization(),
+    ]
 }
 
 fn contact() -> Object {
@@ -89,6 +96,20 @@ fn lead() -> Object {
     key(&mut lead);
     full_name(&mut lead);
     lead
+}
+
+fn case() -> Object {
+    let mut case = Object::new("Case", "Cases", *b"500", true);
+    case.stored("AccountId", lookup("Account"), 18);
+    case.stored("ContactId", lookup("Contact"), 18);
+    case.stored("Subject", Kind::Text, 255);
+    case.stored("Description", Kind::TextArea, 32_000);
+    let statuses = ["New", "Working", "Escalated", "Closed"];
+    case.stored("Status", picklist(&statuses, false), 255);
+    let priorities = ["High", "Medium", "Low"];
+    case.stored("Priority", picklist(&priorities, false), 255);
+    key(&mut case);
+    case
 }
 
 /// The status of a lead that counts as converted.
