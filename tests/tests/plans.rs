@@ -1,13 +1,14 @@
 //! `tidegate plan` and `tidegate explain`: what is said beforehand, against what a simulated org counts afterwards.
 
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
 use tidegate_simulator::salesforce::{Handle, Options, Simulator};
 use tidegate_tests::{built, crm, host::Host, things};
+use tokio::time::Instant;
 
 const SYNC: &str = r#"
 [syncs.{sync}]
