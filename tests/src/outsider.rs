@@ -51,6 +51,26 @@ impl Outsider {
         Ok(())
     }
 
+    /// One call by SOAP, with this in its Body; the answer as it came.
+    pub async fn soap(&self, body: &str) -> Result<String> {
+        let envelope = format!(
+            "<soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+             xmlns=\"urn:partner.soap.sforce.com\"><soapenv:Header><SessionHeader><sessionId>{}</sessionId>\
+             </SessionHeader></soapenv:Header><soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>",
+            self.token
+        );
+        let request = self
+            .http
+            .post(format!("{}/services/Soap/u/60.0", self.base))
+            .header("content-type", "text/xml; charset=UTF-8")
+            .header("soapaction", "\"\"");
+        let answer = request.body(envelope).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{status} {text}");
+        Ok(text)
+    }
+
     /// One call below the API's version; its answer, null when that is empty.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let method = Method::from_bytes(method.as_bytes())?;

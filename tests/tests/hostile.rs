@@ -185,6 +185,7 @@ fn one_update() -> Operations {
             key: None,
             tokens: vec![7],
             ids: Packed::from_iter(["1"]),
+            into: Packed::from_iter([""]),
             versions: Packed::from_iter([""]),
             batch: names(&["Ada"]),
         }],

@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::pace::Lane;
 use crate::plugin::ChangeKind;
 use crate::record::{
-    DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Stamps, fits,
+    Bond, DeadLetter, Deed, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Stamps, fits,
 };
 use crate::sync::Side;
 use crate::value::Value;
@@ -139,9 +139,10 @@ fn unknown(
                 return Ok(Captured::Passed);
             };
             if let Some(old) = link.ids[side].clone() {
-                let gone = ledger
-                    .entry(id)?
-                    .is_some_and(|entry| matches!(entry.pending[side], Some(Pending::Gone { .. })));
+                let gone = link.sleeps(side)
+                    || ledger.entry(id)?.is_some_and(|entry| {
+                        matches!(entry.pending[side], Some(Pending::Gone { .. }))
+                    });
                 if !gone {
                     return pair_twice(ledger, model, observation, lanes.other, numbers);
                 }
@@ -221,20 +222,37 @@ fn pair_twice(
 fn known(
     ledger: &mut Ledger<'_>,
     model: &Model,
-    observation: Observation<'_>,
+    mut observation: Observation<'_>,
     lanes: Chosen,
     id: LinkId,
     link: Link,
     standing: Standing,
 ) -> Result<Captured, LedgerError> {
-    if link.detached && observation.kind != ChangeKind::Delete {
+    if link.bond == Bond::Detached && observation.kind != ChangeKind::Delete {
         return Ok(Captured::Echo);
     }
     let side = observation.side;
+    if observation.kind == ChangeKind::Delete {
+        if link.sleeps(side) && !standing.in_flight && !waits_from(ledger, id, side)? {
+            return Ok(Captured::Echo);
+        }
+        if link.bond == (Bond::Awake { side }) {
+            observation.kind = ChangeKind::Hint;
+        }
+    }
+    // It may be from before our write, or somebody may have brought the record back since: it is read afterwards.
+    if observation.kind == ChangeKind::Upsert
+        && standing.in_flight
+        && is_being_removed(ledger, id, side)?
+    {
+        observation.kind = ChangeKind::Hint;
+    }
     let lane = lanes.lane(link.ids[side.other()].is_none());
     // Of half a link nothing is known already: what is there goes to the other side.
     let echo = observation.kind == ChangeKind::Upsert
         && link.ids[side.other()].is_some()
+        && !link.sleeps(side)
+        && !(link.sleeps(side.other()) && ledger.entry(id)?.is_some())
         && is_echo(model, side, &link, &observation.values);
     if echo && !standing.in_flight {
         let dead = ledger.dead(id)?;
@@ -270,6 +288,19 @@ fn known(
     store(ledger, observation, lane, id, standing)
 }
 
+fn is_being_removed(ledger: &Ledger<'_>, id: LinkId, side: Side) -> Result<bool, LedgerError> {
+    let sent = ledger.intent(id)?;
+    Ok(sent.is_some_and(|sent| sent.target == side && sent.deed.removes()))
+}
+
+/// Whether something waits that `side` has reported.
+fn waits_from(ledger: &Ledger<'_>, id: LinkId, side: Side) -> Result<bool, LedgerError> {
+    let entry = ledger.entry(id)?;
+    let waits = entry.is_some_and(|entry| entry.pending[side].is_some() || entry.unread[side]);
+    let dead = ledger.dead(id)?;
+    Ok(waits || dead.is_some_and(|letter| letter.entry.pending[side].is_some()))
+}
+
 /// What a write under way makes of the record, seen before its answer. Whatever becomes of that write, there is
 /// nothing in this state to carry over.
 fn is_being_written(
@@ -287,7 +318,7 @@ fn is_being_written(
         return Ok(false);
     };
     let newer = |entry: &Entry| entry.pending[side].is_some() || entry.unread[side];
-    if sent.delete || ledger.entry(id)?.as_ref().is_some_and(newer) {
+    if sent.deed != Deed::Fields || ledger.entry(id)?.as_ref().is_some_and(newer) {
         return Ok(false);
     }
     let mut link = link.clone();
@@ -331,7 +362,7 @@ fn repeats_waiting(
         let mut written = sent.written.iter();
         written.any(|(known, sent)| known == field && *sent != print)
     };
-    Ok(!sent.delete && !observation.values.iter().any(differs))
+    Ok(!sent.deed.removes() && !observation.values.iter().any(differs))
 }
 
 /// The record lies in the dead letters because it can't be kept.
@@ -421,7 +452,16 @@ pub fn rename(
     let Some(mut link) = ledger.link(id)? else {
         return Ok(Captured::Passed);
     };
-    if let Some(IdRef::Link(_)) = ledger.id(side, new)? {
+    if link.sleeps(side) {
+        return Ok(Captured::Echo);
+    }
+    let sent = match ledger.intent(id)? {
+        Some(sent) => Some(sent),
+        None => ledger.entry(id)?.and_then(|entry| entry.sent),
+    };
+    let ours =
+        sent.is_some_and(|sent| sent.target == side && matches!(sent.deed, Deed::Merge { .. }));
+    if ours || matches!(ledger.id(side, new)?, Some(IdRef::Link(_))) {
         let observation = Observation {
             side,
             id: old,

@@ -76,7 +76,7 @@ impl Is {
         }
     }
 
-    fn fits(&self, cell: Cell<'_>, now_us: i64) -> bool {
+    pub(crate) fn fits(&self, cell: Cell<'_>, now_us: i64) -> bool {
         match self {
             Self::Above(limit) => number(cell).is_some_and(|number| number > *limit),
             Self::Below(limit) => number(cell).is_some_and(|number| number < *limit),

@@ -24,6 +24,7 @@
 //! - [`hold`]: what people hold back
 //! - [`alert`]: what they are told unasked
 //! - [`merge`]: what a waiting record calls for
+//! - [`action`]: fields that ask for more than that their value is carried over
 //! - [`reference`]: fields that name other records, and what waits for a parent
 //! - [`brake`]: the stop for a flood of deletes
 //! - [`plan`]: from writes to pushes
@@ -34,6 +35,7 @@
 //! - [`discreet`]: a vendor's words without customers' values
 //! - [`settle`]: from what became of a record to what is remembered
 
+pub mod action;
 pub mod alert;
 pub mod batch;
 pub mod brake;

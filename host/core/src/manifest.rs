@@ -30,6 +30,8 @@ pub struct Manifest {
     #[serde(default)]
     pub auth: Option<Auth>,
     #[serde(default)]
+    pub envelopes: Vec<Envelope>,
+    #[serde(default)]
     pub capture: Option<Capture>,
     #[serde(default)]
     pub errors: Option<ErrorShape>,
@@ -157,6 +159,28 @@ pub enum AuthScheme {
     Oauth2RefreshToken,
     Bearer,
     ApiKeyHeader,
+}
+
+/// Requests whose credential stands in their body: SOAP 1.1. The plugin gives what goes into the envelope's Body, one element,
+/// and the host writes the envelope around it, with the token in a header of its own; no Authorization goes along.
+/// The answers' faults are read as errors: the fault code without its prefix, and the text without that code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Envelope {
+    /// Of the requests' paths.
+    pub path_prefix: String,
+    /// Of the elements that have no prefix, the plugin's too.
+    pub namespace: String,
+    /// The elements that the token stands in, in the envelope's Header, outermost first.
+    pub token: Vec<String>,
+}
+
+impl Manifest {
+    /// The envelope that a request by this path goes in.
+    pub fn envelope(&self, path: &str) -> Option<&Envelope> {
+        let mut envelopes = self.envelopes.iter();
+        envelopes.find(|envelope| path.starts_with(&envelope.path_prefix))
+    }
 }
 
 /// An answer recognised by what it says. All that is given must match.

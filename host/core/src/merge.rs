@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::action;
 use crate::model::Model;
 use crate::pace::Lane;
 use crate::plugin::OperationKind;
-use crate::record::{Entry, FieldId, Link, Pending, Reason, Sent, Sides, Stamps};
+use crate::record::{Bond, Deed, Entry, FieldId, Link, Pending, Reason, Sent, Sides, Stamps};
 use crate::sync::{ConflictPolicy, DeletePolicy, Side};
 use crate::value::{NEVER, Value};
 
@@ -18,7 +19,7 @@ pub const BOUNCES_MAX: u8 = 4;
 pub const BOUNCE_WINDOW_S: i64 = 600;
 
 pub type Fields = Vec<(FieldId, Value)>;
-type Prints = BTreeMap<FieldId, u64>;
+pub(crate) type Prints = BTreeMap<FieldId, u64>;
 
 /// What the mapping made of each source side's row; absent where it was not asked.
 pub type Mapped = Sides<Option<Result<Fields, Reason>>>;
@@ -34,6 +35,8 @@ pub enum Decision {
     Forget,
     /// The other side keeps its record, and its changes go nowhere from now on.
     Detach,
+    /// A field says that this side's record is no more, and it is not: what waits goes nowhere until the field is cleared.
+    Rest(Side),
     Dead(Reason),
 }
 
@@ -48,6 +51,8 @@ pub struct Write {
     pub values: Fields,
     /// What goes into the target's key field: the source's id.
     pub key: Option<Box<str>>,
+    /// What a merge makes the record part of: the source's id of it, until [`action::hold`] has made it the target's.
+    pub into: Option<Box<str>>,
     pub sent: Sent,
     /// The entry's generation that this write carries.
     pub generation: u32,
@@ -80,12 +85,12 @@ pub fn must_read(model: &Model, link: &Link, entry: &Entry) -> Option<Side> {
             || matches!(
                 entry.pending[*side],
                 Some(Pending::Row { suspect: true, .. })
-            ) && !changed(model, *side, link, entry).is_empty()
+            ) && (link.sleeps(*side) || !changed(model, *side, link, entry).is_empty())
     })
 }
 
 /// The fields of a side that differ from what both last agreed on.
-fn changed(model: &Model, side: Side, link: &Link, entry: &Entry) -> Prints {
+pub(crate) fn changed(model: &Model, side: Side, link: &Link, entry: &Entry) -> Prints {
     let Some(Pending::Row { values, .. }) = &entry.pending[side] else {
         return Prints::new();
     };
@@ -100,22 +105,28 @@ pub fn decide(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, now_us
     if let Some(side) = must_read(model, link, entry) {
         return Decision::Read(side);
     }
-    if link.detached {
+    if link.bond == Bond::Detached {
         return match (&entry.pending.left, &entry.pending.right) {
             (Some(Pending::Gone { .. }), _) | (_, Some(Pending::Gone { .. })) => Decision::Forget,
             _ => Decision::Agree(Sides::default()),
         };
     }
+    let asked = action::decide(model, link, entry, mapped);
+    let decision = asked.unwrap_or_else(|| usual(model, link, entry, mapped));
+    break_loop(model, link, decision, now_us)
+}
+
+/// What the fields alone call for.
+pub(crate) fn usual(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decision {
     let gone = |side: Side| matches!(entry.pending[side], Some(Pending::Gone { .. }));
-    let decision = match Side::BOTH.into_iter().find(|side| gone(*side)) {
+    match Side::BOTH.into_iter().find(|side| gone(*side)) {
         Some(side) if gone(side.other()) || link.ids[side.other()].is_none() => Decision::Forget,
         Some(side) => after_delete(model, link, entry, mapped, side),
         None => match unborn(link, entry) {
             Some(target) => create(model, link, entry, mapped, target),
             None => update(model, link, entry, mapped),
         },
-    };
-    break_loop(model, link, decision, now_us)
+    }
 }
 
 /// The side on which the record does not exist yet.
@@ -154,24 +165,42 @@ fn after_delete(
     if model.spec.side(side).deletes == DeletePolicy::Ignore {
         return Decision::Detach;
     }
-    Decision::Write(Write {
-        target: other,
-        operation: OperationKind::Delete,
-        id: link.ids[other].clone(),
-        version: version(link, entry, other),
+    Decision::Write(bare(
+        link,
+        entry,
+        other,
+        OperationKind::Delete,
+        Deed::Delete,
+    ))
+}
+
+/// A write without fields.
+pub(crate) fn bare(
+    link: &Link,
+    entry: &Entry,
+    target: Side,
+    operation: OperationKind,
+    deed: Deed,
+) -> Write {
+    Write {
+        target,
+        operation,
+        id: link.ids[target].clone(),
+        version: version(link, entry, target),
         values: Vec::new(),
         key: None,
+        into: None,
         sent: Sent {
-            target: other,
-            delete: true,
+            target,
+            deed,
             written: Vec::new(),
             consumed: Vec::new(),
         },
         generation: entry.generation,
-        stamps: stamps(entry, side),
+        stamps: stamps(entry, target.other()),
         lane: entry.lane,
         conflicts: 0,
-    })
+    }
 }
 
 fn create(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, target: Side) -> Decision {
@@ -206,9 +235,10 @@ fn create(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, target: Si
         version: "".into(),
         values,
         key,
+        into: None,
         sent: Sent {
             target,
-            delete: false,
+            deed: Deed::Fields,
             written,
             consumed,
         },
@@ -220,7 +250,7 @@ fn create(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, target: Si
 }
 
 /// Fields on their way to one side: the value and its fingerprint.
-type Writes = BTreeMap<FieldId, (Value, u64)>;
+pub(crate) type Writes = BTreeMap<FieldId, (Value, u64)>;
 
 fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decision {
     let changed = Sides::new(|side| changed(model, side, link, entry));
@@ -264,9 +294,10 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
         id: link.ids[target].clone(),
         version: version(link, entry, target),
         key: None,
+        into: None,
         sent: Sent {
             target,
-            delete: false,
+            deed: Deed::Fields,
             // What the target changed to the same by itself is agreed on too.
             written: writes
                 .iter()
@@ -287,7 +318,7 @@ fn update(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped) -> Decisio
 }
 
 /// The outputs that a change touches: those to be written, and those that the target holds already.
-fn outgoing(
+pub(crate) fn outgoing(
     model: &Model,
     link: &Link,
     entry: &Entry,
@@ -386,7 +417,7 @@ fn conflict(model: &Model, target: Side, field: FieldId) -> Reason {
 }
 
 /// `None` leaves it to a person.
-fn winner(policy: ConflictPolicy, entry: &Entry) -> Option<Side> {
+pub(crate) fn winner(policy: ConflictPolicy, entry: &Entry) -> Option<Side> {
     match policy {
         ConflictPolicy::Left => Some(Side::Left),
         ConflictPolicy::Right => Some(Side::Right),

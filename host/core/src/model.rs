@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::Action;
 use crate::batch::{Batch, Column, DataType};
 use crate::plugin::{Field, FieldType, Rule};
 use crate::record::{FieldId, Sides};
@@ -69,6 +70,8 @@ pub struct Model {
     pub references: Vec<Sides<FieldId>>,
     /// Fields by which records pair, in the order of the spec.
     pub pairs: Vec<Sides<Vec<FieldId>>>,
+    /// Fields that ask for something, in the order of the spec.
+    pub actions: Vec<Action>,
     fields: Sides<SideFields>,
 }
 
@@ -77,6 +80,10 @@ pub struct Model {
 pub enum ModelError {
     #[error("{object} has no field {field} (or the credentials may not see it)")]
     NoField { object: String, field: String },
+    #[error(
+        "{object}: the mapping writes {field}, which is to say what is done with the record; let it be written there alone"
+    )]
+    ActionMapped { object: String, field: String },
     #[error("{object} has more than 65,536 fields")]
     TooManyFields { object: String },
     #[error("records can't pair by {left} and {right}: what they hold is never equal")]
@@ -163,6 +170,34 @@ impl Model {
                 });
             }
         }
+        let mut actions = Vec::with_capacity(spec.actions.len());
+        let mut mapped = Vec::new();
+        for asked in &spec.actions {
+            let Some(field) = number(asked.side, &asked.field) else {
+                continue;
+            };
+            let writes = |rule: &FieldRule| {
+                rule.source == asked.side.other() && rule.outputs.contains(&field)
+            };
+            if numbered.iter().any(writes) {
+                mapped.push(ModelError::ActionMapped {
+                    object: spec.side(asked.side).object.to_string(),
+                    field: asked.field.to_string(),
+                });
+            }
+            actions.push(Action {
+                side: asked.side,
+                field,
+                does: asked.does,
+                when: asked.when.clone(),
+            });
+            // What is settled of it stands in the shadow, like that of a field which feeds others.
+            numbered.push(FieldRule {
+                source: asked.side,
+                inputs: vec![field],
+                outputs: Vec::new(),
+            });
+        }
         for test in spec.lanes.iter().filter_map(|rule| rule.test.as_ref()) {
             let has = |side: Side| schemas[side].iter().any(|field| field.name == test.field);
             for side in Side::BOTH {
@@ -186,6 +221,7 @@ impl Model {
             }));
         }
         problems.extend(never_equal(&spec, schemas));
+        problems.extend(mapped);
         if !problems.is_empty() {
             problems.dedup();
             return Err(problems);
@@ -198,6 +234,7 @@ impl Model {
             rules: numbered,
             references,
             pairs,
+            actions,
             fields,
         })
     }

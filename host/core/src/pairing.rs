@@ -14,7 +14,7 @@ use crate::ledger::{
     HalfPlace, Ledger, LedgerError, Room, halves_prefix, key_half, key_link, prefix,
 };
 use crate::model::Model;
-use crate::record::{DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason};
+use crate::record::{Bond, DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason};
 use crate::sync::{PairRule, Side};
 use crate::value::{Value, canonical};
 
@@ -97,7 +97,7 @@ pub fn half(link: &Link, entry: &Entry) -> Option<Side> {
 /// The only side that has the record.
 pub fn lonely(link: &Link) -> Option<Side> {
     match (&link.ids.left, &link.ids.right) {
-        _ if link.detached => None,
+        _ if !matches!(link.bond, Bond::Live | Bond::Awake { .. }) => None,
         (Some(_), None) => Some(Side::Left),
         (None, Some(_)) => Some(Side::Right),
         _ => None,

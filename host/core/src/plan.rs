@@ -407,6 +407,9 @@ fn group(model: &Model, target: Side, operation: OperationKind, rows: &[(Token, 
         ids: writes()
             .map(|write| write.id.as_deref().unwrap_or_default())
             .collect(),
+        into: writes()
+            .map(|write| write.into.as_deref().unwrap_or_default())
+            .collect(),
         versions: writes().map(|write| &*write.version).collect(),
         batch,
     }

@@ -317,6 +317,24 @@ pub enum OperationKind {
     Update,
     Upsert,
     Delete,
+    Merge,
+    Restore,
+    Convert,
+}
+
+impl OperationKind {
+    /// As manifests and people spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Upsert => "upsert",
+            Self::Delete => "delete",
+            Self::Merge => "merge",
+            Self::Restore => "restore",
+            Self::Convert => "convert",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -326,6 +344,8 @@ pub struct Group {
     pub key: Option<String>,
     pub tokens: Vec<u64>,
     pub ids: Packed,
+    /// For a merge, the record that each becomes part of.
+    pub into: Packed,
     pub versions: Packed,
     pub batch: Batch,
 }

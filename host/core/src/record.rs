@@ -119,17 +119,50 @@ pub struct Bounce {
     pub at_s: i64,
 }
 
+/// How the two records of a link stand to each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bond {
+    /// What changes on one side goes to the other.
+    #[default]
+    Live,
+    /// One side was deleted and the policy keeps the other: its changes go nowhere.
+    Detached,
+    /// The record of `side` is deleted, or part of another one by its id there, because a field of the other side's
+    /// record says so. Both ids are kept, and what changes on the other side waits for the field to be cleared.
+    Asleep { side: Side, into: Option<Box<str>> },
+    /// The same, and its system could not bring it back when it was asked to.
+    Lost { side: Side },
+    /// It was asleep once. A delete that is reported of it may be the old one, and is believed when it has been read.
+    Awake { side: Side },
+}
+
 /// Two records that are one, as far as both are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     pub ids: Sides<Option<Box<str>>>,
     pub shadow: Sides<Shadow>,
     pub bounce: Option<Box<Bounce>>,
-    /// One side was deleted and the policy keeps the other: its changes go nowhere.
-    pub detached: bool,
+    pub bond: Bond,
 }
 
 impl Link {
+    /// Its record on `side` is deleted there, and known to be.
+    pub fn sleeps(&self, side: Side) -> bool {
+        matches!(&self.bond, Bond::Asleep { side: there, .. } | Bond::Lost { side: there } if *there == side)
+    }
+
+    /// The id of the record that lives on `side`.
+    pub fn living(&self, side: Side) -> Option<&str> {
+        self.ids[side].as_deref().filter(|_| !self.sleeps(side))
+    }
+
+    /// Both sides have a record again that had not.
+    pub fn wake(&mut self) {
+        if let Bond::Asleep { side, .. } | Bond::Lost { side } = self.bond {
+            self.bond = Bond::Awake { side };
+        }
+    }
+
     /// What a write makes true on both sides.
     pub fn agree_on(&mut self, sent: &Sent) {
         for (field, print) in &sent.written {
@@ -185,11 +218,36 @@ pub struct Stamps {
     pub seen_us: i64,
 }
 
+/// What a write does to the record, beside its fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// Nothing, or makes it.
+    #[default]
+    Fields,
+    /// It goes as the other side's has gone.
+    Delete,
+    /// It goes, and the other side's stays with a field that says so.
+    SoftDelete,
+    /// It becomes part of another one, by its id on the same side.
+    Merge { into: Box<str> },
+    /// It comes back.
+    Restore,
+    /// It is converted, whatever that is to its system.
+    Convert,
+}
+
+impl Deed {
+    /// Whether the target has a record less.
+    pub fn removes(&self) -> bool {
+        matches!(self, Self::Delete | Self::SoftDelete | Self::Merge { .. })
+    }
+}
+
 /// What a write was about to make true, kept until its outcome is known (invariants 2 and 6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     pub target: Side,
-    pub delete: bool,
+    pub deed: Deed,
     /// Fingerprints of the fields written on the target.
     pub written: Vec<(FieldId, u64)>,
     /// Fingerprints of the source's fields that this write carries over.

@@ -154,7 +154,11 @@ pub fn carry(
         };
         let ledger = Ledger::new(base, parent.sync);
         let remote = match ledger.id(source, &id)? {
-            Some(IdRef::Link(link)) => ledger.link(link)?.and_then(|link| link.ids[target].clone()),
+            Some(IdRef::Link(link)) => match ledger.link(link)? {
+                // A parent that became part of another one has left its children to that one.
+                Some(link) => crate::action::survivor(&ledger, target, &link)?,
+                None => None,
+            },
             _ => None,
         };
         match remote {
@@ -175,7 +179,7 @@ pub fn carry(
 }
 
 /// The id that a field's value names; `None` for none.
-fn id_of(value: &Value) -> Option<Box<str>> {
+pub(crate) fn id_of(value: &Value) -> Option<Box<str>> {
     match value.cell() {
         Cell::Text(text) | Cell::Decimal(text) if !text.is_empty() => Some(text.into()),
         Cell::Integer(number) => Some(number.to_string().into()),

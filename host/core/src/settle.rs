@@ -8,8 +8,8 @@ use crate::merge::{Write, answers};
 use crate::model::Model;
 use crate::pace::Lane;
 use crate::record::{
-    Bounce, DeadLetter, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Sent, Sides, Stamps,
-    fits,
+    Bond, Bounce, DeadLetter, Deed, Entry, FieldId, IdRef, Link, LinkId, Pending, Reason, Sent,
+    Sides, Stamps, fits,
 };
 use crate::sync::Side;
 use crate::value::Value;
@@ -104,14 +104,33 @@ pub fn delivered(
     } = *delivery;
     let target = sent.target;
     let source = target.other();
-    if sent.delete {
-        return match ledger.entry(id)? {
-            Some(entry) if lives_again(&entry, source, delivery.generation) => {
-                let at_ms = now_us / 1_000;
-                Ok(outlived(ledger, id, link, entry, target, at_ms))
-            }
-            _ => deleted(ledger, id, &link, now_us),
-        };
+    match &sent.deed {
+        Deed::Delete => {
+            return match ledger.entry(id)? {
+                Some(entry) if lives_again(&entry, source, delivery.generation) => {
+                    let at_ms = now_us / 1_000;
+                    Ok(outlived(ledger, id, link, entry, target, at_ms))
+                }
+                // Seen alive meanwhile, which may have been before or after.
+                Some(entry) if entry.unread[target] => {
+                    let at_ms = now_us / 1_000;
+                    Ok(outlived(ledger, id, link, entry, source, at_ms))
+                }
+                _ => deleted(ledger, id, &link, now_us),
+            };
+        }
+        Deed::SoftDelete | Deed::Merge { .. } => {
+            put_to_sleep(&mut link, sent);
+            ledger.put_link(id, &link);
+            return rested(ledger, id, target, delivery.generation);
+        }
+        Deed::Restore => return restored(ledger, id, link, sent),
+        Deed::Fields | Deed::Convert => {}
+    }
+    // Its mark was cleared from the other side; another one may be set, and is seen by reading.
+    let unmarked = link.sleeps(source) && !delivery.create;
+    if !unmarked {
+        link.wake();
     }
     count_bounce(model, &mut link, delivery, now_us);
     let gone = matches!(ledger.id(target, &outcome.id)?, Some(IdRef::Gone { .. }));
@@ -127,7 +146,7 @@ pub fn delivered(
         }
     };
     // Somebody has deleted it before its answer came.
-    entry.unread[target] |= gone;
+    entry.unread[target] |= gone || unmarked;
     entry.attempts = 0;
     if matches!(entry.pending[target], Some(Pending::Gone { .. })) && delivery.create {
         // Born again: the delete that the change won over is done with. One that came since may be of the new record.
@@ -146,6 +165,96 @@ pub fn delivered(
             after.and_then(|after| normalised(model, &link, sent, outcome, after, now_us));
     }
     keep(ledger, id, &entry)
+}
+
+/// The target's record is no more, since the source's says so.
+fn put_to_sleep(link: &mut Link, sent: &Sent) {
+    let into = match &sent.deed {
+        Deed::Merge { into } => Some(into.clone()),
+        _ => None,
+    };
+    link.agree_on(sent);
+    link.bond = Bond::Asleep {
+        side: sent.target,
+        into,
+    };
+}
+
+/// What waited when that was decided has come to nothing; what has come in since is looked at again.
+fn rested(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    side: Side,
+    generation: u32,
+) -> Result<Left, LedgerError> {
+    let Some(mut entry) = ledger.entry(id)? else {
+        return Ok(Left::Nothing);
+    };
+    entry.attempts = 0;
+    if entry.generation == generation {
+        ledger.remove_entry(id);
+        return Ok(Left::Nothing);
+    }
+    // A state that was seen meanwhile may be the one from before.
+    entry.unread[side] |= matches!(entry.pending[side], Some(Pending::Row { .. }));
+    entry.pending[side] = None;
+    keep(ledger, id, &entry)
+}
+
+/// A field says that the record on `side` is no more, and it is not.
+pub fn rest(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    side: Side,
+    generation: u32,
+) -> Result<Left, LedgerError> {
+    let (Some(mut link), Some(entry)) = (ledger.link(id)?, ledger.entry(id)?) else {
+        return Ok(Left::Nothing);
+    };
+    if entry.generation != generation {
+        return keep(ledger, id, &entry);
+    }
+    let other = side.other();
+    for (field, print) in crate::action::marks_waiting(model, other, &entry) {
+        link.shadow[other].set(field, print);
+    }
+    if !link.sleeps(side) {
+        link.bond = Bond::Asleep { side, into: None };
+    }
+    ledger.put_link(id, &link);
+    ledger.remove_entry(id);
+    Ok(Left::Nothing)
+}
+
+/// The target's record is back, as it was or not: it is read, and what waits goes there as ever.
+fn restored(
+    ledger: &mut Ledger<'_>,
+    id: LinkId,
+    mut link: Link,
+    sent: &Sent,
+) -> Result<Left, LedgerError> {
+    link.agree_on(sent);
+    link.wake();
+    ledger.put_link(id, &link);
+    let mut entry = ledger
+        .entry(id)?
+        .unwrap_or_else(|| Entry::new(Lane::Normal));
+    entry.attempts = 0;
+    entry.pending[sent.target] = None;
+    entry.unread[sent.target] = true;
+    keep(ledger, id, &entry)
+}
+
+/// Its system can't bring the record back. Either it lives, or there is none any more; both are seen by reading.
+pub fn unrestorable(ledger: &mut Ledger<'_>, id: LinkId, side: Side) -> Result<Left, LedgerError> {
+    if let Some(mut link) = ledger.link(id)?
+        && link.sleeps(side)
+    {
+        link.bond = Bond::Lost { side };
+        ledger.put_link(id, &link);
+    }
+    read_first(ledger, id, side)
 }
 
 /// Where a write tells none, the one before stays: a connector that compares them then asks for a read.
@@ -219,7 +328,10 @@ fn normalised(
 /// The record's state on `side` is now wholly agreed on.
 fn covers(link: &Link, model: &Model, entry: &Entry, side: Side) -> bool {
     match &entry.pending[side] {
-        Some(Pending::Row { values, .. }) => crate::merge::is_echo(model, side, link, values),
+        // That it lives at all is news of a record that sleeps.
+        Some(Pending::Row { values, .. }) => {
+            !link.sleeps(side) && crate::merge::is_echo(model, side, link, values)
+        }
         Some(Pending::Gone { .. }) => false,
         None => true,
     }
@@ -300,6 +412,9 @@ fn take_over(
 
 fn count_bounce(model: &Model, link: &mut Link, delivery: &Delivery<'_>, now_us: i64) {
     let sent = delivery.sent;
+    if sent.deed != Deed::Fields {
+        return;
+    }
     let fields: Vec<FieldId> = match delivery.values {
         Some(values) => values.iter().map(|(field, _)| *field).collect(),
         None => sent.written.iter().map(|(field, _)| *field).collect(),
@@ -336,6 +451,7 @@ fn outlived(
         ledger.put_id(side, &remote, IdRef::Gone { at_ms });
     }
     link.shadow = Sides::default();
+    link.bond = Bond::Live;
     ledger.put_link(id, &link);
     entry.pending[side] = None;
     entry.unread[side] = false;
@@ -400,7 +516,7 @@ pub fn detach(
             },
         );
     }
-    link.detached = true;
+    link.bond = Bond::Detached;
     ledger.put_link(id, &link);
     ledger.remove_entry(id);
     Ok(Left::Nothing)
@@ -420,6 +536,7 @@ pub fn agreed(
     let Some(mut entry) = ledger.entry(id)? else {
         return Ok(Left::Nothing);
     };
+    link.wake();
     for side in Side::BOTH {
         for (field, print) in &prints[side] {
             link.shadow[side].set(*field, *print);
@@ -429,7 +546,7 @@ pub fn agreed(
         }
     }
     ledger.put_link(id, &link);
-    if link.detached {
+    if link.bond == Bond::Detached {
         entry.pending = Sides::default();
     }
     keep(ledger, id, &entry)
@@ -572,7 +689,11 @@ pub fn observed(
             };
             adopt(ledger, &mut link, id, side, &remote, now_us)?;
             settle_sent(model, &mut link, &mut entry, side, &values);
+            if matches!(link.bond, Bond::Lost { .. }) {
+                link.wake();
+            }
             let agreed = link.ids[side.other()].is_some()
+                && !Side::BOTH.iter().any(|side| link.sleeps(*side))
                 && crate::merge::is_echo(model, side, &link, &values);
             entry.pending[side] = if agreed {
                 link.shadow[side].version = version;
@@ -585,6 +706,29 @@ pub fn observed(
                     suspect: false,
                 })
             };
+        }
+        // Its other half has gone to another link meanwhile.
+        Found::Gone
+            if link.ids[side.other()].is_none()
+                && (link.sleeps(side)
+                    || entry.sent.as_ref().is_some_and(|sent| ends(sent, side))) =>
+        {
+            return deleted(ledger, id, &link, now_us);
+        }
+        Found::Gone if let Some(sent) = entry.sent.take_if(|sent| ends(sent, side)) => {
+            put_to_sleep(&mut link, &sent);
+            entry.pending[side] = None;
+        }
+        Found::Gone if link.bond == (Bond::Lost { side }) => {
+            entry.sent = None;
+            entry.unread[side.other()] |= entry.pending[side.other()].is_none();
+            let at_ms = now_us / 1_000;
+            return Ok(outlived(ledger, id, link, entry, side, at_ms));
+        }
+        // As was known.
+        Found::Gone if link.sleeps(side) => {
+            entry.pending[side] = None;
+            entry.sent = entry.sent.filter(|sent| sent.target != side);
         }
         Found::Gone if link.ids[side].is_some() && link.shadow[side].is_empty() => {
             // Only a key said that there was such a record, and it was wrong.
@@ -627,6 +771,11 @@ pub fn observed(
     keep(ledger, id, &entry)
 }
 
+/// A write of unknown outcome that was to end the record and leave the other side's.
+fn ends(sent: &Sent, side: Side) -> bool {
+    sent.target == side && matches!(sent.deed, Deed::SoftDelete | Deed::Merge { .. })
+}
+
 /// Our own write of unknown outcome: what is found as it was sent counts as settled, field by field,
 /// since somebody may have changed another field after it.
 fn settle_sent(
@@ -639,8 +788,17 @@ fn settle_sent(
     let Some(sent) = entry.sent.take_if(|sent| sent.target == side) else {
         return;
     };
-    if sent.delete {
-        return;
+    match sent.deed {
+        // It was written since nothing puts it to sleep any more.
+        Deed::Fields if link.sleeps(side) => link.wake(),
+        Deed::Fields => {}
+        Deed::Restore => {
+            link.agree_on(&sent);
+            link.wake();
+            return;
+        }
+        // It did not happen, or may happen once more without harm.
+        Deed::Delete | Deed::SoftDelete | Deed::Merge { .. } | Deed::Convert => return,
     }
     let source = side.other();
     let found = |field: &FieldId, print: &u64| {
@@ -659,7 +817,7 @@ fn settle_sent(
     });
     let done = Sent {
         target: side,
-        delete: false,
+        deed: Deed::Fields,
         consumed: consumed.collect(),
         written,
     };

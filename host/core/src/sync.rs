@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::ActionSpec;
 use crate::lanes::LaneRule;
 use crate::pace::Lane;
 use crate::plugin::Direction;
@@ -174,6 +175,7 @@ pub struct SyncSpec {
     pub references: Vec<ReferenceSpec>,
     /// By which records pair at first contact; the first that finds any decides. Without one, nothing pairs by fields.
     pub pairs: Vec<PairRule>,
+    pub actions: Vec<ActionSpec>,
     pub brake: DeleteBrake,
     pub initial: Initial,
     /// Changes that may wait; a full queue stops the capture until there is room.

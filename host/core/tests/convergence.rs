@@ -510,6 +510,7 @@ impl World {
                     settle::forget(ledger, id, generation, now)
                 }),
                 Decision::Detach => unreachable!("deletes propagate here"),
+                Decision::Rest(_) => unreachable!("no field asks for anything here"),
                 Decision::Dead(reason) if reason.code == "ping-pong" => {
                     panic!("seed {}: people who edit both sides are no loop", self.seed)
                 }
@@ -619,7 +620,7 @@ impl World {
             self.tell(|| format!("{known:?} has changed since {}", write.version));
             return None;
         }
-        if write.sent.delete {
+        if write.sent.deed.removes() {
             let id = write.id.as_deref().expect("an id");
             system.rows.remove(id)?;
             system.log.push(id.into());

@@ -16,7 +16,7 @@ use tidegate_core::plugin::{Direction, OperationKind, Rule, StreamKind};
 use tidegate_core::price::{
     Calls, Price, Stand, Verdict, break_evens, choices, idle, opening, pace, reading, writes,
 };
-use tidegate_core::record::{LinkId, Sent, Sides, Stamps};
+use tidegate_core::record::{Deed, LinkId, Sent, Sides, Stamps};
 use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::time::Now;
 
@@ -51,9 +51,10 @@ fn write(operation: OperationKind) -> Write {
         version: "".into(),
         values: Vec::new(),
         key: None,
+        into: None,
         sent: Sent {
             target: Side::Right,
-            delete: false,
+            deed: Deed::Fields,
             written: Vec::new(),
             consumed: Vec::new(),
         },

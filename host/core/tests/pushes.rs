@@ -10,7 +10,7 @@ use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan::plan;
 use tidegate_core::plugin::{Direction, OperationKind, Rule};
-use tidegate_core::record::{LinkId, Sent, Sides, Stamps, Token};
+use tidegate_core::record::{Deed, LinkId, Sent, Sides, Stamps, Token};
 use tidegate_core::sync::{ConflictPolicy, Side};
 
 use OperationKind::{Delete, Update, Upsert};
@@ -35,9 +35,14 @@ fn write(operation: OperationKind, link: u64) -> Write {
         version: "".into(),
         values: Vec::new(),
         key: (operation == Upsert).then(|| format!("key {link}").into()),
+        into: None,
         sent: Sent {
             target: Side::Right,
-            delete: operation == Delete,
+            deed: if operation == Delete {
+                Deed::Delete
+            } else {
+                Deed::Fields
+            },
             written: Vec::new(),
             consumed: Vec::new(),
         },

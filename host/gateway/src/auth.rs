@@ -62,6 +62,8 @@ struct Refused {
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     pub(crate) header: Option<(HeaderName, HeaderValue)>,
+    /// What the header carries, for requests that want it in their body.
+    pub(crate) token: Option<Secret>,
     pub(crate) home: String,
     /// The token's, for telling whether it has been replaced since.
     pub(crate) generation: u64,
@@ -157,8 +159,13 @@ impl AuthSpec {
             }
             _ => None,
         };
+        let token = match self {
+            Self::Bearer { token } => Some(token.clone()),
+            _ => None,
+        };
         Ok(Login {
             header,
+            token,
             home: MAIN.to_owned(),
             generation: 0,
         })
@@ -173,6 +180,7 @@ impl Session {
         };
         Ok(Some(Login {
             header: Some((AUTHORIZATION, bearer(&token.text)?)),
+            token: Some(token.text.clone()),
             home: token.home.clone(),
             generation: self.generation,
         }))

@@ -12,6 +12,7 @@ use crate::auth::{Login, Session, TOKEN_METHOD};
 use crate::call::Call;
 use crate::egress;
 use crate::endpoint::{AuthSpec, MAIN};
+use crate::envelope;
 use crate::gate::{Pass, Took};
 use crate::gateway::Gateway;
 use crate::permits::{Permit, Permits, Refusal};
@@ -165,14 +166,21 @@ impl Gateway {
             Some(_) => named,
             None => self.named_wire(&login.home)?,
         };
-        if let Some((name, value)) = login.header {
-            headers.insert(name, value);
-        }
+        let url = check_path(wire, http)?;
+        let body = match self.spec().manifest.envelope(url.path()) {
+            Some(envelope) => envelope::sealed(envelope, login.token.as_ref(), &http.body)?,
+            None => {
+                if let Some((name, value)) = login.header {
+                    headers.insert(name, value);
+                }
+                Bytes::copy_from_slice(&http.body)
+            }
+        };
         let outgoing = Outgoing {
             method: http.method,
-            url: check_path(wire, http)?,
+            url,
             headers,
-            body: Bytes::copy_from_slice(&http.body),
+            body,
         };
         let shape = shape(http.method, &http.path, request.rows.len());
         let draws = draws(member, &shape, &request.costs)?;
@@ -309,7 +317,7 @@ impl Gateway {
         account.note(call, permit.drawn(), spent);
         let took = match throttle {
             Some(_) => Took::Stopped,
-            None if signs::is_failing(&response) => Took::Badly,
+            None if signs::is_failing(&response, &said) => Took::Badly,
             None => Took::Well,
         };
         pass.came_back(took, self.dice().roll());

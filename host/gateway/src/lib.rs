@@ -14,6 +14,7 @@
 //! - `remembering`: reads that may be answered by what is kept; `answers`: what is kept, and what is on its way
 //! - `exchange`: one HTTP request with its attempts
 //! - `auth`: which credential a request carries, and how a new one is had
+//! - `envelope`: credentials that stand in a request's body
 //! - `roster`: the credentials of an endpoint, and which of them a request goes by
 //! - `account`: who shares a vendor's allowance
 //! - `permits`: waiting for permits
@@ -33,6 +34,7 @@ mod call;
 mod clock;
 mod egress;
 mod endpoint;
+mod envelope;
 mod exchange;
 mod gate;
 mod gateway;

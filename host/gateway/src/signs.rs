@@ -7,18 +7,36 @@ use tidegate_core::pace::Report;
 use tidegate_core::plugin::HttpResponse;
 use tidegate_core::time::parse_duration;
 
+use crate::envelope;
+
 /// Longer waits than this are taken as a mistake of the vendor's.
 const PARK_MAX_MS: u64 = 86_400_000;
+
+/// The fault code of SOAP 1.1 for what is not the request's doing.
+const SERVER: &str = "Server";
 
 /// The code and message of an error body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) code: Option<String>,
     message: Option<String>,
+    /// It is the answer of an endpoint that understood the request: SOAP has no other status for it than 500.
+    fault: bool,
 }
 
 /// Only an error's body is looked into.
 pub(crate) fn said(manifest: &Manifest, response: &HttpResponse) -> Said {
+    if response.status >= 400
+        && !manifest.envelopes.is_empty()
+        && header(response, "content-type").is_some_and(|kind| kind.starts_with("text/xml"))
+        && let Some((code, message)) = envelope::fault(&response.body)
+    {
+        return Said {
+            fault: code != SERVER,
+            code: Some(code),
+            message: Some(message),
+        };
+    }
     let Some(shape) = manifest.errors.as_ref().filter(|_| response.status >= 400) else {
         return Said::default();
     };
@@ -40,6 +58,7 @@ fn read(shape: &ErrorShape, body: &Value) -> Said {
     Said {
         code: first(&shape.code),
         message: first(&shape.message),
+        fault: false,
     }
 }
 
@@ -76,7 +95,10 @@ pub(crate) fn is_expired(manifest: &Manifest, response: &HttpResponse, said: &Sa
 
 /// Whether the answer shows an endpoint that does not do its work: an error of its own, or a page for people from
 /// something in front of it.
-pub(crate) fn is_failing(response: &HttpResponse) -> bool {
+pub(crate) fn is_failing(response: &HttpResponse, said: &Said) -> bool {
+    if said.fault {
+        return false;
+    }
     let page = header(response, "content-type").is_some_and(|kind| kind.starts_with("text/html"));
     let start = response.body.trim_ascii_start();
     let markup = |start: &[u8]| {

@@ -69,6 +69,12 @@ impl fmt::Display for Inspection {
             "Credentials, one of",
             schemes.map(|scheme: &AuthScheme| spelled(scheme)),
         )?;
+        let envelopes = self.manifest.envelopes.iter();
+        section(
+            f,
+            "Has its token put into the bodies of",
+            envelopes.map(|envelope| format!("{}*, as SOAP", envelope.path_prefix)),
+        )?;
         section(f, "Budgets", self.manifest.pools.iter().map(pool))?;
         section(f, "Writes by", self.manifest.methods.iter().map(method))?;
         if self.inbound {

@@ -48,7 +48,7 @@ pub(crate) fn foreign(response: &HttpResponse, what: &str) -> Fault {
 
 /// From Salesforce's code to what is asked of whoever meets it. Codes decide before statuses, since the
 /// same code comes under several.
-fn fault_of(status: u16, code: &str, what: &str) -> Fault {
+pub(crate) fn fault_of(status: u16, code: &str, what: &str) -> Fault {
     let said = format!("{what}: Salesforce answered {status} {code}");
     match code {
         "INVALID_SESSION_ID" | "INVALID_AUTH_HEADER" => Fault::auth(

@@ -16,6 +16,8 @@ struct Written {
     duplicate_rules: DuplicateRules,
     assignment_rules: bool,
     snapshot: Snapshots,
+    converted_status: String,
+    convert_opportunity: bool,
 }
 
 impl Default for Written {
@@ -27,6 +29,8 @@ impl Default for Written {
             duplicate_rules: DuplicateRules::Enforce,
             assignment_rules: false,
             snapshot: Snapshots::Auto,
+            converted_status: "Closed - Converted".to_owned(),
+            convert_opportunity: true,
         }
     }
 }
@@ -60,6 +64,10 @@ pub(crate) struct Config {
     duplicate_rules: DuplicateRules,
     assignment_rules: bool,
     pub(crate) snapshots: Snapshots,
+    /// `/services/Soap/u/60.0`
+    soap: String,
+    converted_status: String,
+    convert_opportunity: bool,
 }
 
 impl Config {
@@ -72,12 +80,30 @@ impl Config {
             duplicate_rules: written.duplicate_rules,
             assignment_rules: written.assignment_rules,
             snapshots: written.snapshot,
+            soap: format!("/services/Soap/u/{}", written.api_version),
+            converted_status: written.converted_status,
+            convert_opportunity: written.convert_opportunity,
         })
     }
 
     /// A path below the API version; `rest` starts with `/`.
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("{}{rest}", self.base)
+    }
+
+    /// Where the partner WSDL's calls go.
+    pub(crate) fn soap_path(&self) -> &str {
+        &self.soap
+    }
+
+    /// The status that a lead has when it is converted.
+    pub(crate) fn converted_status(&self) -> &str {
+        &self.converted_status
+    }
+
+    /// Whether a conversion makes an opportunity too.
+    pub(crate) fn makes_opportunities(&self) -> bool {
+        self.convert_opportunity
     }
 
     /// What says that a write is ours, as header names and values.

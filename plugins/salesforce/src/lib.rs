@@ -1,4 +1,4 @@
-//! The Salesforce connector: records of one org, over its REST API.
+//! The Salesforce connector: records of one org, over its REST API, and by SOAP where only that can.
 //!
 //! A pull enters with a cursor and leaves as rows and the next cursor; a push enters as rows and leaves as one
 //! outcome each. In between are a few requests, counted in `README.md`, which the host paces and sends.
@@ -19,6 +19,7 @@
 //! - [`lines`], [`push`]: rows as records, and their requests
 //! - [`graph`]: rows with the rows that they refer to
 //! - [`bulk`]: rows as jobs
+//! - [`soap`]: what only SOAP can
 //! - [`outcome`], [`refusal`]: what became of each row, and what to do about it
 //!
 //! Absent: the clock (moments come from Salesforce's answers), credentials, pacing and retries (the host's), push
@@ -58,6 +59,7 @@ mod lines;
 mod outcome;
 mod push;
 mod refusal;
+mod soap;
 
 use tidegate_sdk::{
     Catalog, ChangeSet, ChangeStream, Connector, Context, Demand, Fault, Gateway, Operations,

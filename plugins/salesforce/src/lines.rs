@@ -72,11 +72,11 @@ pub(crate) struct Address {
 
 pub(crate) fn address(group: &Group, row: usize, token: u64) -> Result<Address, RowOutcome> {
     let id = id::canonical(group.ids.text(row));
-    let names_target = matches!(
+    let makes = matches!(
         group.operation,
-        OperationKind::Update | OperationKind::Delete
+        OperationKind::Create | OperationKind::Upsert
     );
-    if names_target && !id::has_form(&id) {
+    if !makes && !id::has_form(&id) {
         let message = "the record's id is not one of Salesforce's".to_owned();
         return Err(refused(token, "MALFORMED_ID", None, message));
     }

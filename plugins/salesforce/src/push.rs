@@ -12,7 +12,7 @@ use crate::org::Org;
 use crate::outcome::{self, Sent};
 use crate::part::{self, Answers, HEAVY_PARTS_MAX, Part};
 use crate::refusal::Attempt;
-use crate::{bulk, graph, soql};
+use crate::{bulk, graph, soap, soql};
 
 /// Records that one collection takes.
 const COLLECTION_ROWS_MAX: usize = 200;
@@ -41,6 +41,9 @@ pub(crate) fn push(org: &Org<'_>, operations: &Operations) -> Result<Progress, F
         "graph" => return graph::push(org, operations),
         "bulk" => return bulk::push(org, operations),
         other => {
+            if let Some(operation) = soap::operation(other) {
+                return soap::push(org, operations, operation);
+            }
             return Err(Fault::refused(
                 "unknown-method",
                 format!("this plugin's manifest has no method {other}"),
@@ -111,6 +114,14 @@ impl Answered {
     }
 }
 
+pub(crate) fn unanswered() -> Fault {
+    Fault::broken(
+        "wrong-answer",
+        "the host must answer every request once; report this to its makers",
+    )
+    .with_unknown_fate()
+}
+
 /// Only the method of graphs says `references` in the manifest.
 pub(crate) fn check_references(operations: &Operations) -> Result<(), Fault> {
     if operations.references.is_empty() {
@@ -127,6 +138,15 @@ pub(crate) fn check_references(operations: &Operations) -> Result<(), Fault> {
 
 pub(crate) fn check_names(group: &Group) -> Result<(), Fault> {
     soql::check_name(&group.object)?;
+    if matches!(
+        group.operation,
+        OperationKind::Merge | OperationKind::Restore | OperationKind::Convert
+    ) {
+        return Err(Fault::refused(
+            "operation-not-offered",
+            "merges, restores and conversions go by methods of their own",
+        ));
+    }
     if let Some(key) = &group.key {
         soql::check_name(key)?;
     }
@@ -169,11 +189,7 @@ fn send(org: &Org<'_>, shipments: Vec<Vec<Parcel<'_>>>) -> Result<Answered, Faul
         .collect::<Result<Vec<_>, _>>()?;
     let answers = org.gateway.write_batch(&requests);
     if answers.len() != shipments.len() {
-        return Err(Fault::broken(
-            "wrong-answer",
-            "the host must answer every request once; report this to its makers",
-        )
-        .with_unknown_fate());
+        return Err(unanswered());
     }
     let mut answered = Answered::default();
     for (parcels, answer) in shipments.into_iter().zip(answers) {
@@ -329,6 +345,7 @@ fn verb(operation: OperationKind) -> HttpMethod {
     match operation {
         OperationKind::Create => HttpMethod::Post,
         OperationKind::Update | OperationKind::Upsert => HttpMethod::Patch,
-        OperationKind::Delete => HttpMethod::Delete,
+        // Those of SOAP never come here.
+        _ => HttpMethod::Delete,
     }
 }

@@ -28,9 +28,9 @@ pub(crate) fn refusal(errors: &[VendorError], attempt: Attempt<'_>) -> Option<Re
 }
 
 fn advice(error: &VendorError, attempt: Attempt<'_>) -> Advice {
-    let names_target = matches!(
+    let names_target = !matches!(
         attempt.operation,
-        OperationKind::Update | OperationKind::Delete
+        OperationKind::Create | OperationKind::Upsert
     );
     match error.code.as_str() {
         // The row's transaction was undone; nothing is wrong with the row itself.
@@ -42,6 +42,8 @@ fn advice(error: &VendorError, attempt: Attempt<'_>) -> Advice {
         | "REQUEST_RUNNING_TOO_LONG"
         | "REQUEST_LIMIT_EXCEEDED" => Advice::Retry,
         "ENTITY_IS_DELETED" => Advice::Gone,
+        // Not in the recycle bin: it lives, or it is no more.
+        "UNDELETE_FAILED" => Advice::Gone,
         // Under a create or upsert these speak of the object, the key field or a lookup's target.
         "NOT_FOUND" if names_target => Advice::Gone,
         "INVALID_CROSS_REFERENCE_KEY" if names_target && error.fields.is_empty() => Advice::Gone,
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn every_error_has_its_advice() {
         use Advice::{Adopt, Gone, Park, Retry};
-        use OperationKind::{Create, Delete, Update, Upsert};
+        use OperationKind::{Convert, Create, Delete, Merge, Restore, Update, Upsert};
         let own = "duplicate value found: Tidegate_Id__c duplicates value on record with id: 003000000000001";
         let other =
             "duplicate value found: Email__c duplicates value on record with id: 003000000000001";
@@ -116,6 +118,11 @@ mod tests {
                 Park,
             ),
             ("INVALID_CROSS_REFERENCE_KEY", "", &[], Create, Park),
+            ("ENTITY_IS_DELETED", "", &[], Merge, Gone),
+            ("INVALID_CROSS_REFERENCE_KEY", "", &[], Convert, Gone),
+            ("UNDELETE_FAILED", "", &[], Restore, Gone),
+            ("DUPLICATE_VALUE", own, &[], Restore, Park),
+            ("INVALID_STATUS", "", &[], Convert, Park),
             ("DUPLICATE_VALUE", own, &[], Upsert, Adopt),
             ("DUPLICATE_VALUE", unknown, &[], Upsert, Adopt),
             (

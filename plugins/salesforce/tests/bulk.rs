@@ -219,6 +219,7 @@ fn upserts(keys: &BTreeSet<u64>) -> Operations {
         key: Some(KEY.to_owned()),
         tokens: keys.iter().copied().collect(),
         ids: keys.iter().map(|_| "").collect(),
+        into: Default::default(),
         versions: keys.iter().map(|_| "").collect(),
         batch: people.finish(),
     };

@@ -190,6 +190,7 @@ fn upserts(object: &str, keys: &[u64], first: u64, name: impl Fn(u64) -> String)
         key: Some(KEY.to_owned()),
         tokens: keys.iter().map(|key| first + key).collect(),
         ids: keys.iter().map(|_| "").collect(),
+        into: Default::default(),
         versions: keys.iter().map(|_| "").collect(),
         batch: batch.finish(),
     }

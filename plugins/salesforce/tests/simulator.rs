@@ -470,6 +470,7 @@ fn write(world: &World, keys: &[u64]) -> Vec<u64> {
             key: Some("Tidegate_Id__c".to_owned()),
             tokens: keys.to_vec(),
             ids: keys.iter().map(|_| "").collect(),
+            into: Packed::new(),
             versions: keys.iter().map(|_| "").collect(),
             batch: people(keys),
         }],

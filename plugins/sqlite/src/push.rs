@@ -220,7 +220,7 @@ impl Push<'_> {
             OperationKind::Update | OperationKind::Delete => {
                 Outcome::Refused(refusal::gone(&group.object))
             }
-            OperationKind::Create | OperationKind::Upsert => Outcome::Refused(Refusal {
+            _ => Outcome::Refused(Refusal {
                 code: "row-ignored".to_owned(),
                 message: format!("table {} took the row and made none of it", group.object),
                 fields: Vec::new(),

@@ -85,6 +85,13 @@ pub(crate) fn plan(
         }
         OperationKind::Upsert => key_value(table, group, &set, &values)?,
         OperationKind::Create => {}
+        OperationKind::Merge | OperationKind::Restore | OperationKind::Convert => {
+            return Err(Unsendable {
+                code: "operation-not-offered",
+                message: "a database merges, restores and converts no records".to_owned(),
+                field: None,
+            });
+        }
     }
     Ok(Planned {
         token: group.tokens.get(row).copied().unwrap_or_default(),
@@ -310,6 +317,8 @@ impl Pattern {
                 format!("DELETE FROM {table} WHERE {} {returning}", self.by_id),
                 Effect::Deleted,
             )],
+            // Refused when they were planned.
+            OperationKind::Merge | OperationKind::Restore | OperationKind::Convert => Vec::new(),
         }
     }
 

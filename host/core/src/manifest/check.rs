@@ -29,6 +29,7 @@ pub(super) fn check(
     check.sections();
     check.names();
     check.auth();
+    check.envelopes();
     check.capture();
     check.pools();
     check.readings();
@@ -90,6 +91,7 @@ impl Check<'_> {
         let present = [
             ("origins", !manifest.origins.is_empty()),
             ("auth", manifest.auth.is_some()),
+            ("envelopes", !manifest.envelopes.is_empty()),
             ("capture", manifest.capture.is_some()),
             ("errors", manifest.errors.is_some()),
             ("pools", !manifest.pools.is_empty()),
@@ -211,6 +213,24 @@ impl Check<'_> {
         }
     }
 
+    fn envelopes(&mut self) {
+        for (index, envelope) in self.manifest.envelopes.iter().enumerate() {
+            let pointer = format!("/envelopes/{index}");
+            if !envelope.path_prefix.starts_with('/') {
+                self.problem(format!("{pointer}/path-prefix"), "must begin with `/`");
+            }
+            if envelope.namespace.is_empty()
+                || envelope.namespace.contains(['<', '>', '&', '"', '\''])
+            {
+                self.problem(format!("{pointer}/namespace"), "is no namespace's name");
+            }
+            if envelope.token.is_empty() || !envelope.token.iter().all(|name| is_element(name)) {
+                let reason = "needs the names of the elements that the token stands in: letters and digits, beginning with a letter";
+                self.problem(format!("{pointer}/token"), reason);
+            }
+        }
+    }
+
     fn sign(&mut self, pointer: &str, sign: &super::Sign) {
         if *sign == super::Sign::default() {
             self.problem(
@@ -225,7 +245,11 @@ impl Check<'_> {
             self.problem(format!("{pointer}/status"), "is not an HTTP status");
         }
         let by_body = sign.code.is_some() || sign.message_prefix.is_some();
-        if self.whole && by_body && self.manifest.errors.is_none() {
+        if self.whole
+            && by_body
+            && self.manifest.errors.is_none()
+            && self.manifest.envelopes.is_empty()
+        {
             let reason = "goes by the body's code or message; say where they stand in [errors]";
             self.problem(pointer, reason);
         }
@@ -468,6 +492,11 @@ impl Check<'_> {
 }
 
 /// Lower-case letters, digits and hyphens, beginning with a letter.
+fn is_element(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && text

@@ -56,6 +56,7 @@ pub(crate) fn spec(key: Option<&str>, conflict: ConflictPolicy) -> SyncSpec {
     };
     SyncSpec {
         references: Vec::new(),
+        actions: Vec::new(),
         linger_ms: 0,
         name: "things".into(),
         left: side("l"),

@@ -7,8 +7,9 @@
 //! - [`plugins`]: the components, compiled and held to their limits, but not called
 //! - [`live`]: what the endpoints have
 //! - [`fields`]: whether a sync's fields, keys and rules fit both sides
-//! - [`lanes`], [`references`], [`pairs`]: whether its lane rules, references and pair rules do
+//! - [`lanes`], [`references`], [`actions`], [`pairs`]: whether its lane rules, references, actions and pair rules do
 
+pub mod actions;
 pub mod fields;
 pub mod lanes;
 pub mod live;
@@ -76,6 +77,7 @@ pub(crate) async fn rules(
         lanes::check(sync, schemas(sync, catalogs), findings);
         pairs::check(sync, schemas(sync, catalogs), findings);
         references::check(config, sync, schemas(sync, catalogs), rules, findings);
+        actions::check(sync, schemas(sync, catalogs), rules, findings);
     }
     rules
 }
@@ -199,6 +201,7 @@ fn demands(config: &Config, endpoint: &str, catalog: &Catalog, rules: &Rules) ->
                 fields.extend(lanes::read(sync, side, schema));
                 fields.extend(references::fields(sync, side));
                 fields.extend(pairs::read(sync, side));
+                fields.extend(actions::fields(sync, side));
                 fields.sort_unstable();
                 fields.dedup();
                 demands.push(Demand {

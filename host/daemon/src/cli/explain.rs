@@ -186,6 +186,19 @@ fn operations(spec: &SyncSpec, side: Side) -> Vec<OperationKind> {
     if spec.side(side.other()).deletes == DeletePolicy::Propagate {
         operations.push(OperationKind::Delete);
     }
+    for action in spec
+        .actions
+        .iter()
+        .filter(|action| action.side == side.other())
+    {
+        let needs = action.does.needs().iter();
+        operations.extend(
+            needs
+                .filter(|need| !operations.contains(need))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+    }
     operations
 }
 

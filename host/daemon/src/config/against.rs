@@ -8,6 +8,8 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use tidegate_core::manifest::{Manifest, PluginKind, Pool, Protocol};
 use tidegate_core::pace::{Pacer, PoolError, PoolOverride, Settings};
+use tidegate_core::plugin::OperationKind;
+use tidegate_core::sync::SyncSpec;
 use tidegate_gateway::Origin;
 
 use super::meant::{Auth, Config, Endpoint};
@@ -28,6 +30,9 @@ pub fn check(config: &Config, manifests: &BTreeMap<Arc<str>, Manifest>, findings
             schema(&endpoint.config, manifest, &join(&key, "config"), findings);
         }
     }
+    for sync in config.syncs.values() {
+        actions(config, manifests, &sync.spec, findings);
+    }
     for (name, sync) in &config.syncs {
         let Some(manifest) = manifests.get(&sync.mapping.plugin) else {
             continue;
@@ -36,6 +41,38 @@ pub fn check(config: &Config, manifests: &BTreeMap<Arc<str>, Manifest>, findings
         if kind(manifest, PluginKind::Mapping, &key, findings) {
             let config = &sync.mapping.config;
             schema(config, manifest, &join(&key, "config"), findings);
+        }
+    }
+}
+
+/// The other side's connector must have methods for what a field asks for.
+fn actions(
+    config: &Config,
+    manifests: &BTreeMap<Arc<str>, Manifest>,
+    spec: &SyncSpec,
+    findings: &Findings,
+) {
+    let actions = join(&join("syncs", &spec.name), "actions");
+    for (index, action) in spec.actions.iter().enumerate() {
+        let target = &spec.side(action.side.other()).endpoint;
+        let endpoint = config.endpoints.get(target);
+        let Some(manifest) = endpoint.and_then(|endpoint| manifests.get(&endpoint.plugin)) else {
+            continue;
+        };
+        let offered = |operation: &&OperationKind| {
+            let mut methods = manifest.methods.iter();
+            methods.any(|method| method.carries(**operation))
+        };
+        for missing in action.does.needs().iter().filter(|need| !offered(need)) {
+            findings.error(
+                Code::ObjectAccess,
+                &join(&format!("{actions}[{index}]"), "does"),
+                format!(
+                    "`{}` has no method for a {} of endpoint `{target}`'s records",
+                    manifest.plugin.name,
+                    missing.name()
+                ),
+            );
         }
     }
 }

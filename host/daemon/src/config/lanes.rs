@@ -55,7 +55,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenLaneRule {
 }
 
 /// A text, a number, or true or false.
-fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Option<Value> {
+pub(super) fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(Value::Text((&**text).into())),
         DeValue::Boolean(value) => Some(Value::Boolean(*value)),
@@ -70,7 +70,7 @@ fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Option<Value> {
     }
 }
 
-fn list(key: &str, found: &DeValue<'_>, findings: &Findings) -> Option<Vec<Value>> {
+pub(super) fn list(key: &str, found: &DeValue<'_>, findings: &Findings) -> Option<Vec<Value>> {
     let DeValue::Array(items) = found else {
         wrong_type(key, "a list of values", found, findings);
         return None;

@@ -311,6 +311,7 @@ impl Meaning<'_> {
                 field_conflicts: sync.field_conflicts.clone(),
                 references: super::references::mean(name, self.written, self.findings),
                 pairs: super::pairs::mean(key, sync, self.findings),
+                actions: super::actions::mean(&sync.actions, self.findings),
                 brake,
                 initial: sync.initial.unwrap_or_default(),
                 queue_max: usize::try_from(queue_max).unwrap_or(usize::MAX),

@@ -3,11 +3,12 @@
 //! In reading order:
 //! - [`places`]: where every key stands
 //! - [`problem`]: what is wrong, with a stable code
-//! - `section`, `read`, `lanes`, `references`, `pairs`, `written`: the file as written
+//! - `section`, `read`, `lanes`, `references`, `actions`, `pairs`, `written`: the file as written
 //! - [`secret`]: where secrets are kept, and the only look at the environment
 //! - `mean`, `origin`, `pools`, `hook`, `sharing`, [`meant`]: the file as meant
 //! - [`against`]: what only a plugin's manifest can tell
 
+mod actions;
 pub mod against;
 mod hook;
 mod lanes;

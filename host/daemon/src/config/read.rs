@@ -8,6 +8,7 @@ use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 use toml::de::{DeTable, DeValue};
 
+use super::actions;
 use super::hook::WrittenAlerts;
 use super::lanes::{self, LANES};
 use super::meant::LogFormat;
@@ -236,6 +237,7 @@ fn sync(section: &mut Section<'_, '_>) -> WrittenSync {
         field_conflicts: section.choices_by_name("field-conflicts", CONFLICTS),
         references: section.sections_in_order("references", references::read),
         pairs: section.sections_in_order("pair", pairs::read),
+        actions: section.sections_in_order("actions", actions::read),
         brake: section.section("brake", |brake| WrittenBrake {
             share: brake.number("share"),
             window_ms: brake.duration_ms("window"),

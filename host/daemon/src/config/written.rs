@@ -8,6 +8,7 @@ use tidegate_core::sync::{ConflictPolicy, DeletePolicy, Initial};
 use tidegate_sandbox::Limits;
 use tidegate_store::EngineKind;
 
+use super::actions::WrittenAction;
 use super::hook::WrittenAlerts;
 use super::lanes::WrittenLaneRule;
 use super::meant::LogFormat;
@@ -109,6 +110,7 @@ pub(super) struct WrittenSync {
     pub(super) field_conflicts: BTreeMap<String, ConflictPolicy>,
     pub(super) references: Vec<WrittenReference>,
     pub(super) pairs: Vec<WrittenPairRule>,
+    pub(super) actions: Vec<WrittenAction>,
     pub(super) brake: Option<WrittenBrake>,
     pub(super) initial: Option<Initial>,
     pub(super) queue_max: Option<u64>,

@@ -1,5 +1,6 @@
 //! Children wait for their parents: a record that names another is not made before that one is there.
 
+use tidegate_core::action;
 use tidegate_core::ledger::Ledger;
 use tidegate_core::pace::Lane;
 use tidegate_core::record::{IdRef, LinkId, Sides};
@@ -24,8 +25,12 @@ impl Engine {
         let ledger = Ledger::new(&base, parent.sync);
         let (known, born) = match ledger.id(parent.side, &parent.id)? {
             Some(IdRef::Link(known)) => {
-                let ids = ledger.link(known)?.map(|link| link.ids);
-                let born = ids.is_some_and(|ids| ids[parent.side.other()].is_some());
+                let found = ledger.link(known)?;
+                let target = parent.side.other();
+                let born = match &found {
+                    Some(link) => action::survivor(&ledger, target, link)?.is_some(),
+                    None => false,
+                };
                 (Some(known), born)
             }
             _ => (None, false),
@@ -53,11 +58,12 @@ impl Engine {
         let now_ms = self.host.clock.now().mono_ms;
         let base = Committed(self.host.store.clone());
         let sync = self.syncs[index].running.id;
-        let ids = Ledger::new(&base, sync).link(link)?.map(|link| link.ids);
+        let found = Ledger::new(&base, sync).link(link)?;
+        let found = found.filter(|link| !Side::BOTH.iter().any(|side| link.sleeps(*side)));
         let Some(Sides {
             left: Some(left),
             right: Some(right),
-        }) = ids
+        }) = found.map(|link| link.ids)
         else {
             return Ok(());
         };

@@ -233,7 +233,7 @@ impl Journal for Intents {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::record::FieldId;
+    use tidegate_core::record::{Deed, FieldId};
     use tidegate_store::{KeyRange, Options};
 
     use super::*;
@@ -250,7 +250,7 @@ mod tests {
     fn sent(prints: u16) -> Sent {
         Sent {
             target: Side::Right,
-            delete: false,
+            deed: Deed::Fields,
             written: (0..prints)
                 .map(|field| (FieldId(field), u64::MAX))
                 .collect(),

@@ -14,9 +14,10 @@ use tidegate_core::ledger::{
 use tidegate_core::merge::Fields;
 use tidegate_core::pace::Lane;
 use tidegate_core::plugin::{
-    ConnectorContext, Executed, Fault, FaultKind, Outcome, Progress, Refusal, RowOutcome,
+    ConnectorContext, Executed, Fault, FaultKind, OperationKind, Outcome, Progress, Refusal,
+    RowOutcome,
 };
-use tidegate_core::record::{Entry, LinkId, Pending, Token};
+use tidegate_core::record::{Deed, Entry, LinkId, Pending, Token};
 use tidegate_core::verdict::{ATTEMPTS_MAX, backoff_ms};
 use tidegate_gateway::Call;
 use tidegate_sandbox::CallError;
@@ -347,12 +348,16 @@ impl Following {
             Some(Pending::Row { values, .. }) => &**values,
             _ => &[],
         };
+        let base = Committed(self.host.store.clone());
+        let sent = Ledger::new(&base, self.running.id).intent(link)?;
+        let restores = sent.is_some_and(|sent| sent.deed == Deed::Restore);
         Ok(Settling::refused(
             refusal.clone(),
             values,
             entry.as_ref().map_or(0, |entry| entry.attempts),
             row.generation,
             self.job.target,
+            restores.then_some(OperationKind::Restore),
             self.host.random(),
         ))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_core::action;
 use tidegate_core::ledger::{Ledger, Room, SyncId, decode};
 use tidegate_core::model::{FieldTable, Model};
 use tidegate_core::pace::Lane;
@@ -119,6 +120,12 @@ fn waiting(store: &Store, model: &Model, id: SyncId) -> Result<Waiting, EngineEr
 /// As it looks before the mapping is asked; see [`tidegate_core::merge::decide`].
 fn operation(model: &Model, link: &Link, entry: &Entry, source: Side) -> Option<OperationKind> {
     let target = source.other();
+    if action::rests(model, link, entry, source) {
+        return None;
+    }
+    if let Some(operation) = action::foreseen(model, link, entry, source) {
+        return Some(operation);
+    }
     match (&entry.pending[source], &link.ids[target]) {
         (Some(Pending::Row { .. }), None) => Some(creates(model, target)),
         (Some(Pending::Row { .. }), Some(_)) => Some(OperationKind::Update),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tidegate_core::action;
 use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Decision, Mapped, Write, decide};
 use tidegate_core::pace::Lane;
@@ -65,7 +66,14 @@ impl Round {
             let model = &self.running.model;
             let decision = decide(model, &item.link, &item.entry, &item.mapped, self.now_us);
             let freed = self.running.is_freed(item.id);
-            let decision = match reference::hold(model, decision, &carried, freed) {
+            let held = match reference::hold(model, decision, &carried, freed) {
+                Ok(decision) => {
+                    let base = Committed(self.host.store.clone());
+                    action::hold(&base, model, self.running.id, decision, freed)?
+                }
+                Err(parent) => Err(parent),
+            };
+            let decision = match held {
                 Ok(decision) => decision,
                 Err(parent) => {
                     settled.push((item.id, Settling::Waits { parent }));
@@ -88,6 +96,9 @@ impl Round {
                     settled.push((item.id, Settling::Agreed { generation, prints }))
                 }
                 Decision::Forget => settled.push((item.id, Settling::Forget { generation })),
+                Decision::Rest(side) => {
+                    settled.push((item.id, Settling::Rest { generation, side }))
+                }
                 Decision::Detach => settled.push((item.id, detached(&item.entry))),
                 Decision::Dead(reason) => {
                     settled.push((item.id, self.buried(&item, generation, reason).await));
@@ -163,7 +174,10 @@ impl Round {
     }
 
     async fn brake(&self, writes: &mut Vec<(LinkId, Write)>, settled: &mut Settled) {
-        let deletes = writes.iter().filter(|(_, write)| write.sent.delete).count();
+        let deletes = writes
+            .iter()
+            .filter(|(_, write)| write.sent.deed.removes())
+            .count();
         if deletes == 0 {
             return;
         }
@@ -177,7 +191,7 @@ impl Round {
             .await;
         let mut room = admitted.await.unwrap_or(0);
         writes.retain(|(id, write)| {
-            if !write.sent.delete {
+            if !write.sent.deed.removes() {
                 return true;
             }
             if room == 0 {

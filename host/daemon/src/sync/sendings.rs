@@ -28,12 +28,14 @@ impl Sendings {
                 Settling::Unknown { .. } | Settling::GivenUp { .. } => &self.unknown,
                 // Its intent is gone, so nothing tells what it was.
                 Settling::Missing => &self.unknown,
-                Settling::Dead { .. } | Settling::Postponed { .. } | Settling::ReadFirst { .. } => {
-                    &self.failed
-                }
+                Settling::Dead { .. }
+                | Settling::Postponed { .. }
+                | Settling::ReadFirst { .. }
+                | Settling::Unrestorable { .. } => &self.failed,
                 Settling::Agreed { .. }
                 | Settling::Forget { .. }
                 | Settling::Detach { .. }
+                | Settling::Rest { .. }
                 | Settling::Observed { .. }
                 | Settling::Held
                 | Settling::Waits { .. }

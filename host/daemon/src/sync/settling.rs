@@ -6,7 +6,7 @@ use tidegate_core::ledger::{Ledger, LedgerError};
 use tidegate_core::merge::{Fields, Write};
 use tidegate_core::pace::Lane;
 use tidegate_core::pairing::Met;
-use tidegate_core::plugin::{Refusal, Written};
+use tidegate_core::plugin::{Advice, OperationKind, Refusal, Written};
 use tidegate_core::record::{FieldId, LinkId, Reason, Sent, Sides};
 use tidegate_core::reference::ParentKey;
 use tidegate_core::settle::{self, Found, Left};
@@ -32,6 +32,10 @@ pub(super) enum Settling {
         generation: u32,
     },
     Detach {
+        side: Side,
+    },
+    Rest {
+        generation: u32,
         side: Side,
     },
     Dead {
@@ -61,6 +65,10 @@ pub(super) enum Settling {
     ReadFirst {
         side: Side,
     },
+    /// What was to bring a record back found none.
+    Unrestorable {
+        side: Side,
+    },
     Postponed {
         wait_ms: u64,
         counts: bool,
@@ -88,10 +96,15 @@ impl Settling {
         attempts: u32,
         generation: u32,
         target: Side,
+        operation: Option<OperationKind>,
         random: u64,
     ) -> Self {
+        let restores = operation == Some(OperationKind::Restore);
         match for_refusal(&refusal, attempts, random) {
             Verdict::Retry { wait_ms, counts } => Self::Postponed { wait_ms, counts },
+            Verdict::ReadFirst if restores && refusal.advice == Advice::Gone => {
+                Self::Unrestorable { side: target }
+            }
             Verdict::ReadFirst => Self::ReadFirst { side: target },
             Verdict::Park => Self::Dead {
                 generation,
@@ -258,6 +271,9 @@ impl Sync {
             }
             Settling::Forget { generation } => settle::forget(ledger, link, generation, now_us)?,
             Settling::Detach { side } => settle::detach(ledger, link, side, now_us)?,
+            Settling::Rest { generation, side } => {
+                settle::rest(ledger, &model, link, side, generation)?
+            }
             Settling::Dead { generation, reason } => {
                 self.tell_dead(link, &reason);
                 settle::buried(ledger, link, generation, reason, now_us)?
@@ -307,6 +323,7 @@ impl Sync {
                 settle::given_up(ledger, link, generation, sent, reason, now_us)?
             }
             Settling::ReadFirst { side } => settle::read_first(ledger, link, side)?,
+            Settling::Unrestorable { side } => settle::unrestorable(ledger, link, side)?,
             Settling::Observed { side, found } => {
                 self.touched.note(link, side, &host.marks);
                 settle::observed(ledger, &model, link, side, found, now_us)?

@@ -295,6 +295,7 @@ impl Round {
                         attempts,
                         write.generation,
                         target,
+                        Some(write.operation),
                         self.host.random(),
                     ),
                     Some(Outcome::Unknown(message)) => {

@@ -3,6 +3,7 @@
 mod accounts;
 mod cache;
 mod egress;
+mod envelopes;
 mod gates;
 mod kit;
 mod sessions;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidegate_core::plugin::{OperationKind, Operations, Outcome, Progress, RowOutcome};
+use tidegate_core::plugin::{Group, OperationKind, Operations, Outcome, Progress, RowOutcome};
 
 use super::broken;
 use super::change::{ID_BYTES_MAX, JOB_BYTES_MAX, RowsMax, change_set};
@@ -14,6 +14,8 @@ pub(crate) struct Sent {
     tokens: HashMap<u64, Option<OperationKind>>,
     /// Objects and ids that were sent; `None` in a poll.
     records: Option<HashSet<(String, Vec<u8>)>>,
+    /// The ids of rows that keep theirs; empty in a poll.
+    kept: HashMap<u64, Vec<u8>>,
 }
 
 impl Sent {
@@ -27,6 +29,7 @@ impl Sent {
         Self {
             tokens: tokens.iter().map(|token| (*token, None)).collect(),
             records: None,
+            kept: HashMap::new(),
         }
     }
 }
@@ -38,13 +41,22 @@ impl From<&Operations> for Sent {
             let operation = Some(group.operation);
             group.tokens.iter().map(move |token| (*token, operation))
         });
-        let records = groups.flat_map(|group| {
+        let keeps = |group: &&Group| {
+            use OperationKind::{Convert, Merge, Restore};
+            matches!(group.operation, Merge | Restore | Convert)
+        };
+        let kept = groups.clone().filter(keeps).flat_map(|group| {
+            let ids = group.ids.iter().map(<[u8]>::to_vec);
+            group.tokens.iter().copied().zip(ids)
+        });
+        let records = groups.clone().flat_map(|group| {
             let ids = group.ids.iter();
             ids.map(|id| (group.object.clone(), id.to_vec()))
         });
         Self {
             tokens: tokens.collect(),
             records: Some(records.collect()),
+            kept: kept.collect(),
         }
     }
 }
@@ -74,6 +86,14 @@ pub(crate) fn progress(
                     "id-invalid",
                     format!("row {} was written and has no id", row.token),
                 );
+            }
+            let kept = sent.kept.get(&row.token);
+            if kept.is_some_and(|id| *id != written.id.as_bytes()) {
+                let message = format!(
+                    "row {} was merged, restored or converted, and names another record than it was given",
+                    row.token
+                );
+                return broken("id-not-asked", message);
             }
             if written.id.len().max(written.version.len()) > ID_BYTES_MAX {
                 let message = format!(

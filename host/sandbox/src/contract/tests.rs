@@ -205,7 +205,7 @@ fn outcome(token: u64, id: &str) -> RowOutcome {
     }
 }
 
-/// An update of 1 under token 11, and a delete of 2 under token 12.
+/// An update of 1 under token 11, a delete of 2 under token 12, and a merge of 30 under token 14.
 fn operations() -> Operations {
     let group = |operation, token: u64, id: &str| Group {
         object: "people".to_owned(),
@@ -213,6 +213,7 @@ fn operations() -> Operations {
         key: None,
         tokens: vec![token],
         ids: Packed::from_iter([id]),
+        into: Packed::from_iter([""]),
         versions: Packed::from_iter([""]),
         batch: Batch {
             rows: 1,
@@ -224,6 +225,7 @@ fn operations() -> Operations {
         groups: vec![
             group(OperationKind::Update, 11, "1"),
             group(OperationKind::Delete, 12, "2"),
+            group(OperationKind::Merge, 14, "30"),
         ],
         references: Vec::new(),
     }
@@ -257,6 +259,8 @@ fn outcomes_name_rows_that_were_sent_once() {
             vec![after("1")],
         ),
         ("ok", vec![outcome(11, "001")], vec![after("001")]),
+        ("ok", vec![outcome(14, "30")], Vec::new()),
+        ("id-not-asked", vec![outcome(14, "2")], Vec::new()),
         ("ok", vec![refused.clone()], Vec::new()),
         ("token-not-given", vec![outcome(13, "1")], Vec::new()),
         ("token-twice", vec![outcome(11, "1"), refused], Vec::new()),

@@ -336,6 +336,7 @@ async fn an_outcome_for_a_row_that_was_never_given_is_refused() {
             key: None,
             tokens: vec![7],
             ids: Packed::from_iter(["1"]),
+            into: Packed::from_iter([""]),
             versions: Packed::from_iter([""]),
             batch: Batch {
                 rows: 1,

@@ -142,7 +142,8 @@ fn operation(operation: OperationKind) -> &'static str {
         OperationKind::Create => "insert",
         OperationKind::Update => "update",
         OperationKind::Upsert => "upsert",
-        OperationKind::Delete => "delete",
+        // Others are refused before; see `Target::of`.
+        _ => "delete",
     }
 }
 

@@ -70,6 +70,9 @@ struct Push {
     key: Option<String>,
     #[serde(default)]
     rows: Vec<Row>,
+    /// For merges, by row.
+    #[serde(default)]
+    into: Vec<String>,
     #[serde(default)]
     groups: Vec<Rows>,
     /// `[token, field, target]`
@@ -85,6 +88,8 @@ struct Rows {
     #[serde(default)]
     key: Option<String>,
     rows: Vec<Row>,
+    #[serde(default)]
+    into: Vec<String>,
 }
 
 /// `[id, {field: value}]`; tokens count from 1 over all groups.
@@ -267,6 +272,7 @@ fn operations(push: Push) -> Operations {
             operation: push.operation,
             key: push.key,
             rows: push.rows,
+            into: push.into,
         });
     }
     let mut first = 1;
@@ -296,6 +302,9 @@ fn group(rows: Rows, first: u64) -> Group {
         "update" => OperationKind::Update,
         "upsert" => OperationKind::Upsert,
         "delete" => OperationKind::Delete,
+        "merge" => OperationKind::Merge,
+        "restore" => OperationKind::Restore,
+        "convert" => OperationKind::Convert,
         other => panic!("no such operation as {other}"),
     };
     Group {
@@ -304,6 +313,9 @@ fn group(rows: Rows, first: u64) -> Group {
         key: rows.key,
         tokens: (first..first + rows.rows.len() as u64).collect(),
         ids: rows.rows.iter().map(|(id, _)| id.as_bytes()).collect(),
+        into: (0..rows.rows.len())
+            .map(|row| rows.into.get(row).map_or("", String::as_str))
+            .collect(),
         versions: rows.rows.iter().map(|_| "").collect(),
         batch: batch(&rows.rows),
     }

@@ -17,6 +17,7 @@ fn write(library: &Library, operation: OperationKind, rows: &[(&str, &str)]) -> 
     let cells = [text("ours")];
     let named: Vec<(&str, &[_])> = rows.iter().map(|(id, _)| (*id, &cells[..])).collect();
     let group = Group {
+        into: Default::default(),
         versions: rows.iter().map(|(_, version)| version).collect(),
         ..library::group("people", operation, None, &["name"], &named)
     };

@@ -309,6 +309,7 @@ fn a_record_goes_there_and_back_through_the_hosts_gateway() {
             key: Some("salesforce_id".to_owned()),
             tokens: vec![7, 8, 9],
             ids: ["", "", ""].into_iter().collect(),
+            into: Packed::new(),
             versions: Packed::new(),
             batch: rows.finish(),
         }],

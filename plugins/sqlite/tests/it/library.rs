@@ -419,6 +419,7 @@ pub(crate) fn group(
         key: key.map(str::to_owned),
         tokens: (100..).take(rows.len()).collect(),
         ids: rows.iter().map(|(id, _)| id).collect(),
+        into: Packed::new(),
         versions: Packed::new(),
         batch: Batch {
             rows: rows.len() as u32,
