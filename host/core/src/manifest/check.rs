@@ -491,12 +491,13 @@ impl Check<'_> {
     }
 }
 
-/// Lower-case letters, digits and hyphens, beginning with a letter.
+/// The local name of an XML element, of letters and digits.
 fn is_element(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
+/// Lower-case letters, digits and hyphens, beginning with a letter.
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && text
