@@ -156,6 +156,8 @@ fn unknown(
                 );
             }
             link.ids[side] = Some(observation.id.into());
+            // What the other half was put to sleep for went with the record before this one.
+            link.wake();
             ledger.put_id(side, observation.id, IdRef::Link(id));
             ledger.put_link(id, &link);
             known(ledger, model, observation, lanes, id, link, standing(id))
@@ -236,7 +238,8 @@ fn known(
         if link.sleeps(side) && !standing.in_flight && !waits_from(ledger, id, side)? {
             return Ok(Captured::Echo);
         }
-        if link.bond == (Bond::Awake { side }) {
+        // A page that was asked for before the record was last written or read may tell of an older delete.
+        if standing.touched || link.bond == (Bond::Awake { side }) {
             observation.kind = ChangeKind::Hint;
         }
     }

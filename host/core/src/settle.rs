@@ -687,9 +687,11 @@ pub fn observed(
                 committed_us,
                 seen_us: now_us,
             };
+            let born = link.ids[side].is_none();
             adopt(ledger, &mut link, id, side, &remote, now_us)?;
             settle_sent(model, &mut link, &mut entry, side, &values);
-            if matches!(link.bond, Bond::Lost { .. }) {
+            // A create that was never answered was of what had come back on the other side.
+            if born || matches!(link.bond, Bond::Lost { .. }) {
                 link.wake();
             }
             let agreed = link.ids[side.other()].is_some()
