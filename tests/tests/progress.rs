@@ -28,6 +28,8 @@ rules = [{ left = "name", right = "LastName" }]
 
 const HERE: u64 = 1_500;
 const THERE: u64 = 2_000;
+/// Of those here, the ones whose name the org refuses.
+const TOO_LONG: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn people(status: &Status) -> Result<&SyncStatus> {
@@ -80,7 +82,8 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
     database.execute_batch(&format!(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, contact_id TEXT UNIQUE);
          WITH RECURSIVE up(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM up WHERE i < {HERE})
-             INSERT INTO people (name) SELECT 'here ' || i FROM up;"
+             INSERT INTO people (name)
+                 SELECT CASE WHEN i <= {TOO_LONG} THEN printf('%0300d', i) ELSE 'here ' || i END FROM up;"
     ))?;
 
     org.set_fault(Fault::Slow, When::Rate(1.0));
@@ -152,8 +155,8 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
         .until(PATIENCE, |status| {
             let sync = people(status)?;
             let rests = sync.waiting + sync.in_flight == 0 && sync.linked == all;
-            let amiss =
-                (!rests || !sync.jobs.is_empty() || sync.dead > 0).then(|| format!("{sync:?}"));
+            let amiss = (!rests || !sync.jobs.is_empty() || sync.dead != TOO_LONG)
+                .then(|| format!("{sync:?}"));
             Ok(amiss.into_iter().collect())
         })
         .await?;
@@ -161,12 +164,12 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
     let writes = sync.writes;
     ensure!(writes.sent == ended(writes), "{writes:?}");
     ensure!(
-        writes.failed > 0 && writes.unknown > 0,
+        writes.failed >= TOO_LONG && writes.unknown > 0,
         "there was no fault: {writes:?}"
     );
     ensure!(writes.done == sync.written, "{writes:?} {sync:?}");
     ensure!(
-        sync.settling.done >= all && sync.settling.waiting == 0,
+        sync.settling.done >= all - TOO_LONG && sync.settling.waiting == 0,
         "{:?}",
         sync.settling
     );
@@ -178,6 +181,6 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
         }
     }
     let made = org.records("Contact").len() as u64;
-    ensure!(made == all, "{made} of {all}");
+    ensure!(made == all - TOO_LONG, "{made} of {all}");
     host.stop().await
 }
