@@ -1,12 +1,16 @@
 //! A sync's actions against what its sides have.
 
+mod kit;
+
 use std::path::Path;
 
 use tidegate::check::actions;
 use tidegate::check::fields::Schemas;
 use tidegate::config::{self, Loaded};
 use tidegate_core::batch::DataType;
-use tidegate_core::plugin::{Direction, Field, ObjectSchema, Rule};
+use tidegate_core::plugin::{Direction, Rule};
+
+use kit::object;
 
 const CONFIG: &str = r#"
 [plugins]
@@ -23,40 +27,12 @@ mapping = { plugin = "map" }
 references = [{ left = "company_id", right = "AccountId", sync = "people" }]
 "#;
 
-fn object(name: &str) -> ObjectSchema {
-    let fields = [
-        ("merged_into", DataType::Integer),
-        ("deleted_at", DataType::Timestamp),
-        ("company_id", DataType::Integer),
-        ("stage", DataType::Text),
-    ];
-    let field = |(name, data_type): (&str, DataType)| Field {
-        name: name.to_owned(),
-        label: name.to_owned(),
-        data_type,
-        nullable: true,
-        creatable: true,
-        updatable: true,
-        required: false,
-        upsert_key: false,
-        length_max: None,
-        precision: None,
-        scale: None,
-        resolution_us: None,
-        choices: Vec::new(),
-        references: Vec::new(),
-        notes: Vec::new(),
-    };
-    ObjectSchema {
-        name: name.to_owned(),
-        label: name.to_owned(),
-        fields: fields.map(field).to_vec(),
-        id_fields: vec!["id".to_owned()],
-        readable: true,
-        writable: true,
-        reports_deletes: true,
-    }
-}
+const FIELDS: &[(&str, DataType)] = &[
+    ("merged_into", DataType::Integer),
+    ("deleted_at", DataType::Timestamp),
+    ("company_id", DataType::Integer),
+    ("stage", DataType::Text),
+];
 
 /// What is found, as `code key: message`; each action is `side field does test`.
 fn found(written: &[&str], outputs: &[&str]) -> Vec<String> {
@@ -71,7 +47,7 @@ fn found(written: &[&str], outputs: &[&str]) -> Vec<String> {
     }
     let Loaded { config, findings } = config::parse("c.toml", &text, Path::new("/nowhere"));
     assert!(!findings.has_errors(), "{:?}", findings.into_problems());
-    let (left, right) = (object("people"), object("Contact"));
+    let (left, right) = (object("people", FIELDS), object("Contact", FIELDS));
     let schemas = Schemas {
         left: Some(&left),
         right: Some(&right),

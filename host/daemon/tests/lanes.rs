@@ -1,12 +1,15 @@
 //! A sync's lane rules against the fields that there are: every mistake at its place.
 
+mod kit;
+
 use std::path::Path;
 
 use tidegate::check::fields::Schemas;
 use tidegate::check::lanes;
 use tidegate::config::{self, Loaded};
 use tidegate_core::batch::DataType;
-use tidegate_core::plugin::{Field, ObjectSchema};
+
+use kit::object;
 
 const CONFIG: &str = r#"
 [plugins]
@@ -22,45 +25,13 @@ mapping = { plugin = "map" }
 lanes = [{ lane = "critical", RULE }]
 "#;
 
-fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
-    let field = |(name, data_type): &(&str, DataType)| Field {
-        label: (*name).to_owned(),
-        name: (*name).to_owned(),
-        data_type: *data_type,
-        nullable: true,
-        creatable: true,
-        updatable: true,
-        required: false,
-        upsert_key: false,
-        length_max: None,
-        precision: None,
-        scale: None,
-        resolution_us: None,
-        choices: match *name {
-            "StageName" => vec!["Won".to_owned(), "Lost".to_owned()],
-            _ => Vec::new(),
-        },
-        references: Vec::new(),
-        notes: Vec::new(),
-    };
-    ObjectSchema {
-        name: name.to_owned(),
-        label: name.to_owned(),
-        fields: fields.iter().map(field).collect(),
-        id_fields: Vec::new(),
-        readable: true,
-        writable: true,
-        reports_deletes: true,
-    }
-}
-
 /// What is found, as `severity code: message (help)`.
 fn found(rule: &str) -> Vec<String> {
     let text = CONFIG.replace("RULE", rule);
     let Loaded { config, findings } = config::parse("c.toml", &text, Path::new("/nowhere"));
     assert!(!findings.has_errors(), "{:?}", findings.into_problems());
     let left = object("deals", &[("amount", DataType::Decimal)]);
-    let right = object(
+    let mut right = object(
         "Opportunity",
         &[
             ("Amount", DataType::Decimal),
@@ -69,6 +40,11 @@ fn found(rule: &str) -> Vec<String> {
             ("IsWon", DataType::Boolean),
         ],
     );
+    let stage = right
+        .fields
+        .iter_mut()
+        .find(|field| field.name == "StageName");
+    stage.expect("a stage").choices = vec!["Won".to_owned(), "Lost".to_owned()];
     let schemas = Schemas {
         left: Some(&left),
         right: Some(&right),

@@ -1,12 +1,15 @@
 //! A sync's pair rules against the fields that there are: every mistake at its place.
 
+mod kit;
+
 use std::path::Path;
 
 use tidegate::check::fields::Schemas;
 use tidegate::check::pairs;
 use tidegate::config::{self, Loaded};
 use tidegate_core::batch::DataType;
-use tidegate_core::plugin::{Field, ObjectSchema};
+
+use kit::object;
 
 const CONFIG: &str = r#"
 [plugins]
@@ -21,35 +24,6 @@ right = { endpoint = "crm", object = "Contact", key = "k" }
 mapping = { plugin = "map" }
 pair = [{ RULE }]
 "#;
-
-fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
-    let field = |(name, data_type): &(&str, DataType)| Field {
-        label: (*name).to_owned(),
-        name: (*name).to_owned(),
-        data_type: *data_type,
-        nullable: true,
-        creatable: true,
-        updatable: true,
-        required: false,
-        upsert_key: false,
-        length_max: None,
-        precision: None,
-        scale: None,
-        resolution_us: None,
-        choices: Vec::new(),
-        references: Vec::new(),
-        notes: Vec::new(),
-    };
-    ObjectSchema {
-        name: name.to_owned(),
-        label: name.to_owned(),
-        fields: fields.iter().map(field).collect(),
-        id_fields: Vec::new(),
-        readable: true,
-        writable: true,
-        reports_deletes: true,
-    }
-}
 
 /// What is found, as `code key: message (help)`.
 fn found(rule: &str) -> Vec<String> {

@@ -5,10 +5,10 @@ use tidegate_core::batch::DataType;
 use tidegate_core::plugin::{Field, ObjectSchema, Rule};
 use tidegate_core::sync::Side;
 
-use super::fields::Schemas;
+use super::fields::{Schemas, known};
 use crate::config::meant::Sync;
 use crate::config::places::join;
-use crate::config::problem::{Code, Findings, suggest};
+use crate::config::problem::{Code, Findings};
 
 pub fn check(sync: &Sync, schemas: Schemas<'_>, rules: &[Rule], findings: &Findings) {
     let actions = join(&join("syncs", &sync.spec.name), "actions");
@@ -42,21 +42,8 @@ pub fn check(sync: &Sync, schemas: Schemas<'_>, rules: &[Rule], findings: &Findi
 }
 
 fn one(action: &ActionSpec, schema: &ObjectSchema, key: &str, findings: &Findings) {
-    let Some(field) = schema
-        .fields
-        .iter()
-        .find(|field| *field.name == *action.field)
-    else {
-        let names = schema.fields.iter().map(|field| field.name.as_str());
-        return findings.error_with_help(
-            Code::UnknownField,
-            key,
-            format!(
-                "`{}` has no field `{}`, or the credentials may not see it",
-                schema.name, action.field
-            ),
-            suggest(&action.field, names),
-        );
+    let Some(field) = known(schema, &action.field, key, findings) else {
+        return;
     };
     let (fits, wanted) = match (action.does, &action.when) {
         (Does::Merge, _) => (names_records(field), "the id of a record"),

@@ -19,6 +19,25 @@ pub struct Schemas<'a> {
     pub right: Option<&'a ObjectSchema>,
 }
 
+/// The field of an object, or a finding at `key` that there is none.
+pub(super) fn known<'a>(
+    schema: &'a ObjectSchema,
+    name: &str,
+    key: &str,
+    findings: &Findings,
+) -> Option<&'a Field> {
+    let found = schema.fields.iter().find(|field| field.name == name);
+    if found.is_none() {
+        let names = schema.fields.iter().map(|field| field.name.as_str());
+        let message = format!(
+            "`{}` has no field `{name}`, or the credentials may not see it",
+            schema.name
+        );
+        findings.error_with_help(Code::UnknownField, key, message, suggest(name, names));
+    }
+    found
+}
+
 impl<'a> Schemas<'a> {
     pub(super) fn of(self, side: Side) -> Option<&'a ObjectSchema> {
         match side {

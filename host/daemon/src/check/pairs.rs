@@ -4,10 +4,10 @@ use tidegate_core::plugin::{Field, ObjectSchema};
 use tidegate_core::sync::{PairRule, Side};
 use tidegate_core::value::may_equal;
 
-use super::fields::Schemas;
+use super::fields::{Schemas, known};
 use crate::config::meant::Sync;
 use crate::config::places::join;
-use crate::config::problem::{Code, Findings, listed, suggest};
+use crate::config::problem::{Code, Findings, listed};
 
 pub fn check(sync: &Sync, schemas: Schemas<'_>, findings: &Findings) {
     let rules = join(&join("syncs", &sync.spec.name), "pair");
@@ -15,28 +15,14 @@ pub fn check(sync: &Sync, schemas: Schemas<'_>, findings: &Findings) {
         let key = format!("{rules}[{index}]");
         for side in Side::BOTH {
             if let Some(schema) = schemas.of(side) {
-                known(rule, side, schema, &key, findings);
+                let key = join(&key, &side.to_string());
+                for name in rule.side(side) {
+                    known(schema, name, &key, findings);
+                }
             }
         }
         if let (Some(left), Some(right)) = (schemas.of(Side::Left), schemas.of(Side::Right)) {
             types(rule, left, right, &key, findings);
-        }
-    }
-}
-
-fn known(rule: &PairRule, side: Side, schema: &ObjectSchema, key: &str, findings: &Findings) {
-    for name in rule.side(side) {
-        if field(schema, name).is_none() {
-            let names = schema.fields.iter().map(|field| field.name.as_str());
-            findings.error_with_help(
-                Code::UnknownField,
-                &join(key, &side.to_string()),
-                format!(
-                    "`{}` has no field `{name}`, or the credentials may not see it",
-                    schema.name
-                ),
-                suggest(name, names),
-            );
         }
     }
 }

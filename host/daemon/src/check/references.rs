@@ -5,10 +5,10 @@ use tidegate_core::record::Sides;
 use tidegate_core::reference::parent_of;
 use tidegate_core::sync::{Side, SyncSpec};
 
-use super::fields::Schemas;
+use super::fields::{Schemas, known};
 use crate::config::meant::{Config, Sync};
 use crate::config::places::join;
-use crate::config::problem::{Code, Findings, suggest};
+use crate::config::problem::{Code, Findings};
 
 pub fn check(
     config: &Config,
@@ -33,17 +33,7 @@ pub fn check(
                 Side::Right => &reference.right,
             };
             let key = join(&key, &side.to_string());
-            let Some(field) = fields[side].iter().find(|field| *field.name == **name) else {
-                let names = fields[side].iter().map(|field| field.name.as_str());
-                findings.error_with_help(
-                    Code::UnknownField,
-                    &key,
-                    format!(
-                        "`{}` has no field `{name}`, or the credentials may not see it",
-                        both[side].name
-                    ),
-                    suggest(name, names),
-                );
+            let Some(field) = known(both[side], name, &key, findings) else {
                 found = false;
                 continue;
             };

@@ -186,18 +186,12 @@ fn operations(spec: &SyncSpec, side: Side) -> Vec<OperationKind> {
     if spec.side(side.other()).deletes == DeletePolicy::Propagate {
         operations.push(OperationKind::Delete);
     }
-    for action in spec
-        .actions
-        .iter()
-        .filter(|action| action.side == side.other())
-    {
-        let needs = action.does.needs().iter();
-        operations.extend(
-            needs
-                .filter(|need| !operations.contains(need))
-                .copied()
-                .collect::<Vec<_>>(),
-        );
+    let actions = spec.actions.iter();
+    let actions = actions.filter(|action| action.side == side.other());
+    for need in actions.flat_map(|action| action.does.needs()) {
+        if !operations.contains(need) {
+            operations.push(*need);
+        }
     }
     operations
 }

@@ -6,7 +6,7 @@ use tidegate_core::action::{ActionSpec, Does};
 use tidegate_core::lanes::Is;
 use tidegate_core::sync::Side;
 
-use super::lanes::{list, value};
+use super::lanes::listed;
 use super::places::join;
 use super::problem::{Code, Findings};
 use super::section::Section;
@@ -29,16 +29,7 @@ pub(super) struct WrittenAction {
 }
 
 pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenAction {
-    let mut tests = Vec::new();
-    let findings = section.findings();
-    if let Some((key, found)) = section.raw("equals")
-        && let Some(value) = value(&key, found, findings)
-    {
-        tests.push(Is::OneOf(vec![value]));
-    }
-    if let Some((key, found)) = section.raw("in") {
-        tests.extend(list(&key, found, findings).map(Is::OneOf));
-    }
+    let tests = listed(section);
     WrittenAction {
         key: section.key().to_owned(),
         side: section.choice("side", SIDES),

@@ -31,11 +31,9 @@ pub(super) struct WrittenLaneRule {
     tests: Vec<Is>,
 }
 
-pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenLaneRule {
+/// The values that a field is compared with, by `equals` and `in`.
+pub(super) fn listed(section: &mut Section<'_, '_>) -> Vec<Is> {
     let mut tests = Vec::new();
-    tests.extend(section.number("above").map(Is::Above));
-    tests.extend(section.number("below").map(Is::Below));
-    tests.extend(section.duration_ms("within").map(|ms| Is::Within { ms }));
     let findings = section.findings();
     if let Some((key, found)) = section.raw("equals")
         && let Some(value) = value(&key, found, findings)
@@ -45,6 +43,15 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenLaneRule {
     if let Some((key, found)) = section.raw("in") {
         tests.extend(list(&key, found, findings).map(Is::OneOf));
     }
+    tests
+}
+
+pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenLaneRule {
+    let mut tests = Vec::new();
+    tests.extend(section.number("above").map(Is::Above));
+    tests.extend(section.number("below").map(Is::Below));
+    tests.extend(section.duration_ms("within").map(|ms| Is::Within { ms }));
+    tests.extend(listed(section));
     WrittenLaneRule {
         key: section.key().to_owned(),
         lane: section.choice("lane", LANES),
@@ -55,7 +62,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WrittenLaneRule {
 }
 
 /// A text, a number, or true or false.
-pub(super) fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Option<Value> {
+fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(Value::Text((&**text).into())),
         DeValue::Boolean(value) => Some(Value::Boolean(*value)),
@@ -70,7 +77,7 @@ pub(super) fn value(key: &str, value: &DeValue<'_>, findings: &Findings) -> Opti
     }
 }
 
-pub(super) fn list(key: &str, found: &DeValue<'_>, findings: &Findings) -> Option<Vec<Value>> {
+fn list(key: &str, found: &DeValue<'_>, findings: &Findings) -> Option<Vec<Value>> {
     let DeValue::Array(items) = found else {
         wrong_type(key, "a list of values", found, findings);
         return None;

@@ -51,6 +51,7 @@ impl Round {
     }
 
     async fn work(&mut self, links: &[LinkId]) -> Result<(), LedgerError> {
+        let base = Committed(self.host.store.clone());
         let mut settled = Settled::new();
         let mut items = self.load(links, &mut settled)?;
         for side in Side::BOTH {
@@ -67,10 +68,7 @@ impl Round {
             let decision = decide(model, &item.link, &item.entry, &item.mapped, self.now_us);
             let freed = self.running.is_freed(item.id);
             let held = match reference::hold(model, decision, &carried, freed) {
-                Ok(decision) => {
-                    let base = Committed(self.host.store.clone());
-                    action::hold(&base, model, self.running.id, decision, freed)?
-                }
+                Ok(decision) => action::hold(&base, model, self.running.id, decision, freed)?,
                 Err(parent) => Err(parent),
             };
             let decision = match held {

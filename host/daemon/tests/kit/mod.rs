@@ -1,0 +1,34 @@
+//! Objects for checks of what a config says of them.
+
+use tidegate_core::batch::DataType;
+use tidegate_core::plugin::{Field, ObjectSchema};
+
+/// An object whose fields may hold nothing and be written.
+pub(crate) fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
+    let field = |(name, data_type): &(&str, DataType)| Field {
+        label: (*name).to_owned(),
+        name: (*name).to_owned(),
+        data_type: *data_type,
+        nullable: true,
+        creatable: true,
+        updatable: true,
+        required: false,
+        upsert_key: false,
+        length_max: None,
+        precision: None,
+        scale: None,
+        resolution_us: None,
+        choices: Vec::new(),
+        references: Vec::new(),
+        notes: Vec::new(),
+    };
+    ObjectSchema {
+        name: name.to_owned(),
+        label: name.to_owned(),
+        fields: fields.iter().map(field).collect(),
+        id_fields: Vec::new(),
+        readable: true,
+        writable: true,
+        reports_deletes: true,
+    }
+}
