@@ -93,3 +93,20 @@ fn checksum(header: &[u8], key: &[u8], payload: &[u8]) -> u32 {
     let sum = crc32c::crc32c_append(sum, key);
     crc32c::crc32c_append(sum, payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a build has once sealed it: stores out there hold such entries.
+    const SEALED: [u8; 11] = [1, 1, 3, 0, 186, 63, 111, 173, b'A', b'd', b'a'];
+
+    #[test]
+    fn an_old_entry_opens_and_a_newer_one_is_refused() {
+        assert_eq!(seal(Kind::Whole, b"key", b"Ada"), SEALED);
+        assert_eq!(open(b"key", &SEALED), Ok((Kind::Whole, &b"Ada"[..])));
+        let mut newer = SEALED;
+        newer[0] += 1;
+        assert_eq!(open(b"key", &newer), Err(Damage::Version(2)));
+    }
+}

@@ -204,3 +204,69 @@ pub(super) async fn commit(
     }
     store.apply(batch).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a build has once stored: the bytes are never changed, as stores out there hold them. Where a format
+    /// changes, its old bytes stay, with what they mean now.
+    fn stood<T>(bytes: &[u8], value: &T)
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let found: Result<T, LedgerError> = decode("record", bytes);
+        assert_eq!(found.as_ref().ok(), Some(value), "{found:?}");
+        assert_eq!(encode(value), bytes);
+    }
+
+    #[test]
+    fn what_an_earlier_build_wrote_means_the_same() {
+        let mut tables = Sides::<FieldTable>::default();
+        tables.left.intern("id");
+        tables.right.intern("Id");
+        tables.right.intern("Email");
+        let sync = SyncRecord {
+            id: 300,
+            tables,
+            braked: true,
+        };
+        stood(b"\xac\x02\x01\x02id\x02\x02Id\x05Email\x01", &sync);
+        let counts = Counts {
+            last_link: 1_000,
+            links: 999,
+        };
+        stood(b"\xe8\x07\xe7\x07", &counts);
+        let cursor = Cursor {
+            position: Some(vec![0, 255]),
+            done: true,
+            fields: vec!["id".into(), "email".into()],
+        };
+        stood(b"\x01\x02\x00\xff\x01\x02\x02id\x05email", &cursor);
+        stood(b"\x00\x00\x00", &Cursor::default());
+        let read = ReadSoFar {
+            rows: 5,
+            of: Some(70_000),
+        };
+        stood(b"\x05\x01\xf0\xa2\x04", &read);
+        let demanded = Sides::new(|side| Demanded {
+            endpoint: side.to_string(),
+            object: "people".into(),
+            fields: vec!["id".into()],
+        });
+        stood(
+            b"\x04left\x06people\x01\x02id\x05right\x06people\x01\x02id",
+            &demanded,
+        );
+        stood(b"\x1200D000000000001EAA", &"00D000000000001EAA".to_owned());
+    }
+
+    #[test]
+    fn records_stand_where_they_stood() {
+        assert_eq!(counts_key(SyncId(0x0102)), b"n\x01\x02");
+        let named = [SYNC, CURSOR, READ, IDENTITY, DEMANDED].map(|room| key(room, "people"));
+        let stood = [b"speople", b"cpeople", b"gpeople", b"epeople", b"dpeople"];
+        assert_eq!(named, stood.map(|key| key.to_vec()));
+        assert_eq!((SYNCS, HOLDS), (&b"S"[..], &b"H"[..]));
+    }
+}
