@@ -5,7 +5,6 @@
 //! What this does not check: what dead letters hold (each is of a kind that a person must look at), and conversions,
 //! which the short tests at the end do.
 
-#[allow(dead_code, reason = "each test uses its part")]
 mod ground;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,21 +16,19 @@ use tidegate_core::action::{self, ActionSpec, Does};
 use tidegate_core::batch::DataType;
 use tidegate_core::capture::{Observation, Standing, capture, rename};
 use tidegate_core::job::{JobId, JobRow};
-use tidegate_core::ledger::{
-    Ledger, LedgerError, Room, decode, encode, key_link, link_key, prefix,
-};
+use tidegate_core::ledger::{Ledger, LedgerError, Room, decode};
 use tidegate_core::merge::{Decision, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{ChangeKind, Direction, OperationKind, Rule, Written};
-use tidegate_core::queue::Queue;
+use tidegate_core::plugin::{ChangeKind, OperationKind, Written};
 use tidegate_core::record::{Entry, FieldId, IdRef, Link, LinkId, Pending, Sides, Stamps};
 use tidegate_core::reference::ParentKey;
 use tidegate_core::settle::{self, Counter, Found, Left};
 use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::value::Value;
 
-use ground::{Disk, SYNC, field};
+use ground::host::{self, Memory, Work};
+use ground::{Disk, SYNC, both_ways, field};
 
 /// What the CRM has of a record.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,27 +83,6 @@ impl System {
     }
 }
 
-struct Page {
-    mark: u64,
-    rows: Vec<(String, Row)>,
-    end: usize,
-}
-
-enum Work {
-    Read(LinkId, Side),
-    Write(LinkId, Write),
-    Executed(LinkId, Write, Written),
-}
-
-struct Memory {
-    queue: Queue,
-    pages: Sides<Option<Page>>,
-    works: Vec<Work>,
-    touched: BTreeMap<(LinkId, Side), u64>,
-    writing: BTreeMap<LinkId, Side>,
-    clock: u64,
-}
-
 struct World {
     seed: u64,
     rng: ChaCha8Rng,
@@ -115,7 +91,7 @@ struct World {
     cursors: Sides<usize>,
     last_link: u64,
     systems: Sides<System>,
-    memory: Memory,
+    memory: Memory<Row>,
     now_us: i64,
     /// Left records that were made again of what the CRM had kept of them: each by the first of them.
     origin: BTreeMap<String, String>,
@@ -159,32 +135,8 @@ fn model(conflict: ConflictPolicy) -> Model {
         ]),
         right: fields(&[("name", DataType::Integer), ("key", DataType::Text)]),
     };
-    let rules = [Direction::LeftToRight, Direction::RightToLeft].map(|direction| Rule {
-        direction,
-        inputs: vec!["name".into()],
-        outputs: vec!["name".into()],
-    });
+    let rules = both_ways("name");
     Model::new(spec, Sides::default(), &schemas, &rules).expect("a sound sync")
-}
-
-fn memory() -> Memory {
-    Memory {
-        queue: Queue::new(1_000),
-        pages: Sides::default(),
-        works: Vec::new(),
-        touched: BTreeMap::new(),
-        writing: BTreeMap::new(),
-        clock: 0,
-    }
-}
-
-fn room(disk: &Disk, room: Room) -> Vec<(LinkId, Vec<u8>)> {
-    let prefix = prefix(room, SYNC);
-    disk.0
-        .range(prefix.clone()..)
-        .take_while(|(key, _)| key.starts_with(&prefix))
-        .map(|(key, value)| (key_link(key).expect("a link"), value.clone()))
-        .collect()
 }
 
 fn values(model: &Model, side: Side, row: &Row) -> Vec<(FieldId, Value)> {
@@ -235,7 +187,7 @@ impl World {
             cursors: Sides::default(),
             last_link: 0,
             systems: Sides::default(),
-            memory: memory(),
+            memory: Memory::new(),
             now_us: 1_000_000,
             origin: BTreeMap::new(),
             heirs: BTreeMap::new(),
@@ -341,7 +293,6 @@ impl World {
         if self.memory.pages[side].is_some() {
             return;
         }
-        self.memory.clock += 1;
         let system = &self.systems[side];
         let from = self.cursors[side].saturating_sub(3);
         let gone = Row {
@@ -361,11 +312,8 @@ impl World {
                 )
             })
             .collect();
-        self.memory.pages[side] = Some(Page {
-            mark: self.memory.clock,
-            rows,
-            end: system.log.len(),
-        });
+        let end = system.log.len();
+        self.memory.pulled(side, rows, String::new(), end);
     }
 
     fn deliver(&mut self, side: Side) {
@@ -375,16 +323,7 @@ impl World {
         let mut counter = Counter(self.last_link);
         let mut ledger = Ledger::new(&self.disk, SYNC);
         let memory = &self.memory;
-        let standing = |link: LinkId| {
-            let in_flight = memory.queue.is_in_flight(link);
-            let target = memory.writing.get(&link);
-            let writing = in_flight && target.is_none_or(|target| *target == side);
-            let touched = memory.touched.get(&(link, side));
-            Standing {
-                in_flight,
-                touched: writing || touched.is_some_and(|at| *at > page.mark),
-            }
-        };
+        let standing = |link| memory.standing(side, &page, link);
         let mut captured = Vec::new();
         let mut heirs = BTreeMap::new();
         for (id, row) in &page.rows {
@@ -449,15 +388,7 @@ impl World {
             self.tell(|| line);
         }
         self.cursors[side] = page.end;
-        self.requeue();
-    }
-
-    fn requeue(&mut self) {
-        for (link, bytes) in room(&self.disk, Room::Entry) {
-            let entry: Entry = decode("entry", &bytes).expect("readable");
-            let queue = &mut self.memory.queue;
-            queue.offer(link, entry.source(), Lane::Normal, 0);
-        }
+        self.memory.requeue(&self.disk);
     }
 
     fn settle(
@@ -465,29 +396,19 @@ impl World {
         id: LinkId,
         step: impl FnOnce(&mut Ledger<'_>, &Model, i64) -> Result<Left, LedgerError>,
     ) {
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        let left = step(&mut ledger, &self.model, self.now_us).expect("readable");
-        let entry = ledger.entry(id).expect("readable");
-        let place = entry.map(|entry| (entry.source(), Lane::Normal));
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
-        self.memory.writing.remove(&id);
-        let place = place.filter(|_| left == Left::Again);
-        self.memory.queue.finish(id, place, 0);
-        self.requeue();
+        let (left, entry) = self.disk.act(|ledger| {
+            let left = step(ledger, &self.model, self.now_us).expect("readable");
+            (left, ledger.entry(id).expect("readable"))
+        });
+        self.memory.finish(id, left, entry);
+        self.memory.requeue(&self.disk);
     }
 
     fn round(&mut self) {
         let source = self.side();
         let most = self.rng.random_range(1..4);
         for id in self.memory.queue.take(source, Lane::Normal, most) {
-            let ledger = Ledger::new(&self.disk, SYNC);
-            let (link, entry) = (
-                ledger.link(id).expect("readable"),
-                ledger.entry(id).expect("readable"),
-            );
-            let (Some(link), Some(entry)) = (link, entry) else {
-                self.memory.queue.finish(id, None, 0);
+            let Some((link, entry)) = self.memory.open(&self.disk, id) else {
                 continue;
             };
             let mapped = mapped(&self.model, &link, &entry);
@@ -502,12 +423,7 @@ impl World {
             self.tell(|| format!("decide {id:?} {decision:?}"));
             match decision {
                 Decision::Read(side) => self.memory.works.push(Work::Read(id, side)),
-                Decision::Write(write) => {
-                    self.memory.writing.insert(id, write.target);
-                    let intent = link_key(Room::Intent, SYNC, id);
-                    self.disk.0.insert(intent, encode(&write.sent));
-                    self.memory.works.push(Work::Write(id, write));
-                }
+                Decision::Write(write) => self.memory.intend(&mut self.disk, id, write),
                 Decision::Agree(prints) => self.settle(id, |ledger, model, _| {
                     settle::agreed(ledger, model, id, generation, &prints)
                 }),
@@ -533,12 +449,6 @@ impl World {
         }
     }
 
-    fn touch(&mut self, link: LinkId, side: Side) {
-        self.memory.clock += 1;
-        let clock = self.memory.clock;
-        self.memory.touched.insert((link, side), clock);
-    }
-
     fn read(&mut self, id: LinkId, side: Side) {
         let ledger = Ledger::new(&self.disk, SYNC);
         // Its record may have turned out to be another link's meanwhile.
@@ -559,7 +469,7 @@ impl World {
         });
         drop(living);
         self.tell(|| format!("read {id:?} on the {side}: {found:?}"));
-        self.touch(id, side);
+        self.memory.touch(id, side);
         self.settle(id, |ledger, model, now| {
             settle::observed(ledger, model, id, side, found, now)
         });
@@ -636,9 +546,8 @@ impl World {
                 });
                 assert!(
                     meant,
-                    "seed {}: {id} of {losers:?} into {into} of {masters:?}\n{}",
-                    self.seed,
-                    self.trace[self.trace.len().saturating_sub(4_000)..].join("\n")
+                    "seed {}: {id} of {losers:?} into {into} of {masters:?}",
+                    self.seed
                 );
                 system.change(&id, now_us, |row| {
                     row.state = State::Merged(into.to_owned())
@@ -678,11 +587,10 @@ impl World {
     }
 
     fn work(&mut self, faults: bool) {
-        if self.memory.works.is_empty() {
+        let Some(work) = self.memory.work(&mut self.rng) else {
             return;
-        }
-        let index = self.rng.random_range(0..self.memory.works.len());
-        match self.memory.works.swap_remove(index) {
+        };
+        match work {
             Work::Read(id, side) => self.read(id, side),
             Work::Write(id, write) => {
                 let fate = match faults {
@@ -691,7 +599,7 @@ impl World {
                 };
                 let target = write.target;
                 if fate == 0 {
-                    self.touch(id, target);
+                    self.memory.touch(id, target);
                     return self.settle(id, |ledger, _, _| settle::unknown(ledger, id, write.sent));
                 }
                 let restores = write.operation == OperationKind::Restore;
@@ -702,7 +610,7 @@ impl World {
                     None => self.settle(id, |ledger, _, _| settle::read_first(ledger, id, target)),
                     Some(_) if fate == 1 => {
                         self.tell(|| format!("the answer to {write:?} is lost"));
-                        self.touch(id, target);
+                        self.memory.touch(id, target);
                         self.settle(id, |ledger, _, _| settle::unknown(ledger, id, write.sent));
                     }
                     Some(outcome) => self.memory.works.push(Work::Executed(id, write, outcome)),
@@ -710,7 +618,7 @@ impl World {
             }
             Work::Executed(id, write, outcome) => {
                 self.tell(|| format!("answered {id:?} {outcome:?}"));
-                self.touch(id, write.target);
+                self.memory.touch(id, write.target);
                 let by_job = self.rng.random_bool(0.2);
                 self.settle(id, |ledger, model, now| {
                     let row = JobRow {
@@ -729,16 +637,16 @@ impl World {
 
     fn crash(&mut self) {
         self.tell(|| "crash".into());
-        self.memory = memory();
-        for (id, _) in room(&self.disk, Room::Intent) {
-            let mut ledger = Ledger::new(&self.disk, SYNC);
-            settle::recover(&mut ledger, id).expect("readable");
-            let changes = ledger.into_changes();
-            self.disk.commit(changes);
+        self.memory = Memory::new();
+        for (id, _) in self.disk.room(Room::Intent) {
+            let recover = |ledger: &mut Ledger<'_>| settle::recover(ledger, id);
+            self.disk.act(recover).expect("readable");
         }
-        self.requeue();
+        self.memory.requeue(&self.disk);
     }
+}
 
+impl host::World for World {
     fn step(&mut self, people: bool) {
         self.now_us += 1_000;
         let side = self.side();
@@ -757,25 +665,30 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let seen = |side: &Side| {
-            self.memory.pages[*side].is_none()
-                && self.cursors[*side] == self.systems[*side].log.len()
-        };
-        self.memory.works.is_empty()
+        let seen = |side: &Side| self.cursors[*side] == self.systems[*side].log.len();
+        self.memory.is_idle()
             && Side::BOTH.iter().all(seen)
-            && room(&self.disk, Room::Entry).is_empty()
+            && self.disk.room(Room::Entry).is_empty()
+    }
+
+    fn calms(&mut self, steps: u32) {
+        self.freed = steps > 3_000;
+    }
+
+    fn story(&self) -> &[String] {
+        &self.trace
     }
 
     fn check(&self) {
         let seed = self.seed;
         assert!(
-            room(&self.disk, Room::Intent).is_empty(),
+            self.disk.room(Room::Intent).is_empty(),
             "seed {seed}: intents left behind"
         );
         let ledger = Ledger::new(&self.disk, SYNC);
         let mut partners: BTreeMap<String, usize> = BTreeMap::new();
         let mut linked = BTreeSet::new();
-        for (id, bytes) in room(&self.disk, Room::Link) {
+        for (id, bytes) in self.disk.room(Room::Link) {
             let link: Link = decode("link", &bytes).expect("readable");
             let remote = link.ids.right.as_deref();
             if let Some(right) = remote {
@@ -841,46 +754,14 @@ fn reaches(named: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> 
     false
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a longer run, or one seed, is asked for by the environment"
-)]
-fn asked(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 #[test]
 fn records_live_exactly_where_no_mark_says_otherwise() {
-    let runs = asked("TIDEGATE_RUNS", 1_000);
-    let first = asked("TIDEGATE_SEED", 1);
+    let seeds = host::seeds(1_000);
+    let runs = seeds.end - seeds.start;
     let mut done: BTreeMap<OperationKind, u64> = BTreeMap::new();
-    for seed in first..first + runs {
+    for seed in seeds {
         let mut world = World::new(seed);
-        for _ in 0..1_200 {
-            world.step(true);
-        }
-        let mut quiet_steps = 0;
-        while !world.is_quiet() {
-            world.step(false);
-            quiet_steps += 1;
-            world.freed = quiet_steps > 3_000;
-            if quiet_steps >= 20_000 {
-                println!(
-                    "{}",
-                    world.trace[world.trace.len().saturating_sub(200)..].join("\n")
-                );
-                panic!("seed {seed} does not come to rest");
-            }
-        }
-        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.check()));
-        if let Err(panic) = checked {
-            println!(
-                "{}",
-                world.trace[world.trace.len().saturating_sub(2_000)..].join("\n")
-            );
-            std::panic::resume_unwind(panic);
-        }
+        host::live(&mut world, seed, 1_200);
         for (operation, times) in &world.done {
             *done.entry(*operation).or_default() += times;
         }
@@ -959,20 +840,12 @@ impl Steps {
             values,
             key: None,
         };
-        let mut ledger = Ledger::new(&self.disk, SYNC);
         let (model, counter) = (&self.model, &mut self.counter);
         let idle = |_| Standing::default();
-        capture(
-            &mut ledger,
-            model,
-            observation,
-            Lane::Normal,
-            counter,
-            &idle,
-        )
-        .expect("readable");
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
+        let captured = self
+            .disk
+            .act(|ledger| capture(ledger, model, observation, Lane::Normal, counter, &idle));
+        captured.expect("readable");
     }
 
     /// What waits comes to; nothing where nothing waits.
@@ -1009,10 +882,10 @@ impl Steps {
         &mut self,
         step: impl FnOnce(&mut Ledger<'_>, &Model, i64) -> Result<Left, LedgerError>,
     ) {
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        step(&mut ledger, &self.model, self.now_us).expect("readable");
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
+        let settled = self
+            .disk
+            .act(|ledger| step(ledger, &self.model, self.now_us));
+        settled.expect("readable");
     }
 
     /// Made on the right, under the id `r` and its own.

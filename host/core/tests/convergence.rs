@@ -14,34 +14,21 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_core::batch::DataType;
-use tidegate_core::capture::{Captured, Observation, Standing, capture};
+use tidegate_core::capture::{Captured, Observation, capture};
 use tidegate_core::job::{Job, JobId, JobRow};
-use tidegate_core::ledger::{
-    Ledger, LedgerError, Room, decode, encode, key_link, link_key, prefix,
-};
+use tidegate_core::ledger::{Ledger, LedgerError, Room, decode};
 use tidegate_core::merge::{Decision, Mapped, Write, decide, to_map};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::pairing::{self, Met, Phase, half, meet};
-use tidegate_core::plugin::{self, ChangeKind, Direction, Field, Rule, Written};
-use tidegate_core::queue::Queue;
+use tidegate_core::plugin::{self, ChangeKind, Field, Rule, Written};
 use tidegate_core::record::{Entry, FieldId, Link, LinkId, Pending, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
 use tidegate_core::sync::{ConflictPolicy, PairRule, Side};
 use tidegate_core::value::Value;
 
-use ground::{Disk, SYNC, field};
-
-impl Disk {
-    fn room(&self, room: Room) -> Vec<(LinkId, Vec<u8>)> {
-        let prefix = prefix(room, SYNC);
-        self.0
-            .range(prefix.clone()..)
-            .take_while(|(key, _)| key.starts_with(&prefix))
-            .map(|(key, value)| (key_link(key).expect("a link"), value.clone()))
-            .collect()
-    }
-}
+use ground::host::{self, Memory, Work};
+use ground::{Disk, SYNC, both_ways, field};
 
 const FIELDS: [&str; 3] = ["a", "b", "c"];
 /// By which records pair; it is not mapped.
@@ -92,35 +79,12 @@ impl System {
     }
 }
 
-struct Page {
-    mark: u64,
-    rows: Vec<(String, Option<Row>)>,
-    version: String,
-    end: usize,
-}
-
-enum Work {
-    Read(LinkId, Side),
-    Write(LinkId, Write),
-    Executed(LinkId, Write, Written),
-}
-
 /// A write that the vendor does in its own time. It outlives the host.
 struct VendorJob {
     link: LinkId,
     write: Write,
     /// What became of it; the inner one is absent when the vendor refused.
     done: Option<Option<Written>>,
-}
-
-/// What a crash wipes out.
-struct Memory {
-    queue: Queue,
-    pages: Sides<Option<Page>>,
-    works: Vec<Work>,
-    touched: BTreeMap<(LinkId, Side), u64>,
-    writing: BTreeMap<LinkId, Side>,
-    clock: u64,
 }
 
 struct World {
@@ -131,7 +95,7 @@ struct World {
     cursors: Sides<usize>,
     last_link: u64,
     systems: Sides<System>,
-    memory: Memory,
+    memory: Memory<Option<Row>>,
     jobs: BTreeMap<JobId, VendorJob>,
     last_job: u64,
     now_us: i64,
@@ -157,32 +121,12 @@ fn model(conflict: ConflictPolicy, pairs: Vec<PairRule>) -> Model {
         .collect();
     fields.push(field("key", DataType::Text, true));
     fields.push(field(MAIL, DataType::Text, false));
-    let rules: Vec<Rule> = FIELDS
-        .iter()
-        .flat_map(|name| {
-            [Direction::LeftToRight, Direction::RightToLeft].map(|direction| Rule {
-                direction,
-                inputs: vec![(*name).into()],
-                outputs: vec![(*name).into()],
-            })
-        })
-        .collect();
+    let rules: Vec<Rule> = FIELDS.iter().flat_map(|name| both_ways(name)).collect();
     let schemas = Sides {
         left: fields.clone(),
         right: fields,
     };
     Model::new(spec, Sides::default(), &schemas, &rules).expect("a sound sync")
-}
-
-fn memory() -> Memory {
-    Memory {
-        queue: Queue::new(1_000),
-        pages: Sides::default(),
-        works: Vec::new(),
-        touched: BTreeMap::new(),
-        writing: BTreeMap::new(),
-        clock: 0,
-    }
 }
 
 impl World {
@@ -206,7 +150,7 @@ impl World {
             cursors: Sides::default(),
             last_link: 0,
             systems,
-            memory: memory(),
+            memory: Memory::new(),
             jobs: BTreeMap::new(),
             last_job: 0,
             now_us: 1_000_000,
@@ -329,7 +273,6 @@ impl World {
         if self.memory.pages[side].is_some() {
             return;
         }
-        self.memory.clock += 1;
         let system = &self.systems[side];
         // Overlap: what was reported is reported again.
         let from = self.cursors[side].saturating_sub(3);
@@ -341,12 +284,7 @@ impl World {
             .iter()
             .map(|id| (id.clone(), system.rows.get(id).cloned()))
             .collect();
-        self.memory.pages[side] = Some(Page {
-            mark: self.memory.clock,
-            rows,
-            version: system.version(),
-            end,
-        });
+        self.memory.pulled(side, rows, system.version(), end);
     }
 
     fn deliver(&mut self, side: Side) {
@@ -356,22 +294,7 @@ impl World {
         let mut counter = Counter(self.last_link);
         let mut ledger = Ledger::new(&self.disk, SYNC);
         let memory = &self.memory;
-        let standing = |link: LinkId| {
-            let in_flight = memory.queue.is_in_flight(link);
-            let writing = in_flight
-                && memory
-                    .writing
-                    .get(&link)
-                    .is_none_or(|target| *target == side);
-            let touched = memory
-                .touched
-                .get(&(link, side))
-                .is_some_and(|at| *at > page.mark);
-            Standing {
-                in_flight,
-                touched: writing || touched,
-            }
-        };
+        let standing = |link| memory.standing(side, &page, link);
         let mut captured = Vec::new();
         let mut mets = Vec::new();
         for (id, row) in &page.rows {
@@ -423,17 +346,7 @@ impl World {
             self.tell(|| line);
         }
         self.cursors[side] = page.end;
-        self.requeue();
-    }
-
-    /// Offers all that waits; the queue knows what it has already.
-    fn requeue(&mut self) {
-        for (link, bytes) in self.disk.room(Room::Entry) {
-            let entry: Entry = decode("entry", &bytes).expect("readable");
-            self.memory
-                .queue
-                .offer(link, entry.source(), Lane::Normal, 0);
-        }
+        self.memory.requeue(&self.disk);
     }
 
     fn settle(
@@ -441,41 +354,29 @@ impl World {
         id: LinkId,
         step: impl FnOnce(&mut Ledger<'_>, &Model, i64) -> Result<Left, LedgerError>,
     ) {
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        let left = step(&mut ledger, &self.model, self.now_us).expect("readable");
-        let mut met = None;
-        if let (Some(phase), Left::Again) = (&self.contact, left) {
-            let found = meet(&mut ledger, &self.model, phase, id, self.now_us);
-            met = Some(found.expect("readable"));
-        }
-        let place = ledger
-            .entry(id)
-            .expect("readable")
-            .map(|entry| (entry.source(), Lane::Normal));
+        let (left, met, entry) = self.disk.act(|ledger| {
+            let left = step(ledger, &self.model, self.now_us).expect("readable");
+            let mut met = None;
+            if let (Some(phase), Left::Again) = (&self.contact, left) {
+                let found = meet(ledger, &self.model, phase, id, self.now_us);
+                met = Some(found.expect("readable"));
+            }
+            (left, met, ledger.entry(id).expect("readable"))
+        });
         assert!(
             left != Left::Dead,
             "seed {}: nothing here deserves to die",
             self.seed
         );
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
         self.relate(met);
-        self.memory.writing.remove(&id);
-        self.memory
-            .queue
-            .finish(id, place.filter(|_| left == Left::Again), 0);
+        self.memory.finish(id, left, entry);
     }
 
     fn round(&mut self) {
         let source = self.side();
         let most = self.rng.random_range(1..4);
         for id in self.memory.queue.take(source, Lane::Normal, most) {
-            let ledger = Ledger::new(&self.disk, SYNC);
-            let (Some(link), Some(entry)) = (
-                ledger.link(id).expect("readable"),
-                ledger.entry(id).expect("readable"),
-            ) else {
-                self.memory.queue.finish(id, None, 0);
+            let Some((link, entry)) = self.memory.open(&self.disk, id) else {
                 continue;
             };
             if self.contact.as_ref().is_some_and(Phase::holds) && half(&link, &entry).is_some() {
@@ -494,13 +395,7 @@ impl World {
             let generation = entry.generation;
             match decide(&self.model, &link, &entry, &mapped, self.now_us) {
                 Decision::Read(side) => self.memory.works.push(Work::Read(id, side)),
-                Decision::Write(write) => {
-                    self.memory.writing.insert(id, write.target);
-                    self.disk
-                        .0
-                        .insert(link_key(Room::Intent, SYNC, id), encode(&write.sent));
-                    self.memory.works.push(Work::Write(id, write));
-                }
+                Decision::Write(write) => self.memory.intend(&mut self.disk, id, write),
                 Decision::Agree(prints) => {
                     self.settle(id, |ledger, model, _| {
                         settle::agreed(ledger, model, id, generation, &prints)
@@ -549,23 +444,16 @@ impl World {
             return;
         }
         let keys_max = self.rng.random_range(1..4);
-        let mut ledger = Ledger::new(&self.disk, SYNC);
         let bounds = (keys_max, 1_000);
-        let step = pairing::step(&mut ledger, &self.model, phase, bounds, self.now_us);
+        let step = self
+            .disk
+            .act(|ledger| pairing::step(ledger, &self.model, phase, bounds, self.now_us));
         let step = step.expect("readable");
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
         for (_, met) in step.met {
             self.relate(Some(met));
         }
         self.contact = Some(step.next);
-        self.requeue();
-    }
-
-    fn touch(&mut self, link: LinkId, side: Side) {
-        self.memory.clock += 1;
-        let clock = self.memory.clock;
-        self.memory.touched.insert((link, side), clock);
+        self.memory.requeue(&self.disk);
     }
 
     fn read(&mut self, id: LinkId, side: Side) {
@@ -590,7 +478,7 @@ impl World {
             values: self.values(side, row),
         });
         self.tell(|| format!("read {id:?} on the {side}: {found:?}"));
-        self.touch(id, side);
+        self.memory.touch(id, side);
         self.settle(id, |ledger, model, now| {
             settle::observed(ledger, model, id, side, found, now)
         });
@@ -676,11 +564,10 @@ impl World {
     }
 
     fn work(&mut self, faults: bool) {
-        if self.memory.works.is_empty() {
+        let Some(work) = self.memory.work(&mut self.rng) else {
             return;
-        }
-        let index = self.rng.random_range(0..self.memory.works.len());
-        match self.memory.works.swap_remove(index) {
+        };
+        match work {
             Work::Read(id, side) => self.read(id, side),
             Work::Write(id, write) => {
                 self.tell(|| format!("write {id:?} {write:?}"));
@@ -694,7 +581,7 @@ impl World {
                 }
                 if fate == 0 {
                     // The request was lost on its way; nobody knows that it was.
-                    self.touch(id, write.target);
+                    self.memory.touch(id, write.target);
                     return self.settle(id, |ledger, _, _| settle::unknown(ledger, id, write.sent));
                 }
                 match self.execute(&write) {
@@ -705,7 +592,7 @@ impl World {
                     }
                     // The answer was lost.
                     Some(_) if fate == 1 => {
-                        self.touch(id, write.target);
+                        self.memory.touch(id, write.target);
                         self.settle(id, |ledger, _, _| settle::unknown(ledger, id, write.sent));
                     }
                     Some(outcome) => self.memory.works.push(Work::Executed(id, write, outcome)),
@@ -713,7 +600,7 @@ impl World {
             }
             Work::Executed(id, write, outcome) => {
                 self.tell(|| format!("answered {id:?} {outcome:?}"));
-                self.touch(id, write.target);
+                self.memory.touch(id, write.target);
                 self.settle(id, |ledger, model, now| {
                     settle::written(ledger, model, id, &write, &outcome, None, now)
                 });
@@ -730,10 +617,7 @@ impl World {
             generation: write.generation,
             create: write.id.is_none(),
         };
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        ledger.put_job_row(link, &row);
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
+        self.disk.act(|ledger| ledger.put_job_row(link, &row));
         if self.rng.random_bool(0.1) {
             return self.crash();
         }
@@ -742,10 +626,7 @@ impl World {
             wait_ms: 0,
         };
         let job = Job::new(write.target, "bulk", Lane::Normal, &told, self.now_us);
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        ledger.put_job(id, &job);
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
+        self.disk.act(|ledger| ledger.put_job(id, &job));
         self.tell(|| format!("{id:?} takes {link:?}"));
         let done = None;
         self.jobs.insert(id, VendorJob { link, write, done });
@@ -767,7 +648,7 @@ impl World {
         let job = self.jobs.remove(&id).expect("a job");
         let target = job.write.target;
         let lost = faults && self.rng.random_bool(0.2);
-        self.touch(job.link, target);
+        self.memory.touch(job.link, target);
         self.settle(job.link, |ledger, model, now| {
             let row = ledger.job_row(job.link)?.expect("a row of the job");
             ledger.remove_job_row(job.link);
@@ -779,97 +660,34 @@ impl World {
                 }
             }
         });
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        ledger.remove_job(id);
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
+        self.disk.act(|ledger| ledger.remove_job(id));
     }
 
     fn crash(&mut self) {
         self.tell(|| "crash".into());
-        self.memory = memory();
-        let mut ledger = Ledger::new(&self.disk, SYNC);
+        self.memory = Memory::new();
         for (link, row) in self.disk.room(Room::JobRow) {
             let row: JobRow = decode("job row", &row).expect("readable");
             match self.jobs.get(&row.job) {
-                Some(job) => {
-                    self.memory.queue.resume(link);
-                    self.memory.writing.insert(link, job.write.target);
-                }
-                None => ledger.remove_job_row(link),
+                Some(job) => self.memory.resume(link, job.write.target),
+                None => self.disk.act(|ledger| ledger.remove_job_row(link)),
             }
         }
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
         for (id, _) in self.disk.room(Room::Intent) {
-            let mut ledger = Ledger::new(&self.disk, SYNC);
-            if ledger.job_row(id).expect("readable").is_none() {
-                settle::recover(&mut ledger, id).expect("readable");
-            }
-            let changes = ledger.into_changes();
-            self.disk.commit(changes);
+            self.disk.act(|ledger| {
+                if ledger.job_row(id).expect("readable").is_none() {
+                    settle::recover(ledger, id).expect("readable");
+                }
+            });
         }
-        self.requeue();
+        self.memory.requeue(&self.disk);
     }
 
-    fn step(&mut self, people: bool) {
-        self.now_us += 1_000;
-        // Edits lie far enough apart that answers to answers are loops and nothing else.
-        match self.rng.random_range(0..100) {
-            0..20 if people => {
-                self.now_us += 700_000_000;
-                self.edit();
-            }
-            20..35 => {
-                let side = self.side();
-                self.pull(side);
-            }
-            35..50 => {
-                let side = self.side();
-                self.deliver(side);
-            }
-            50..70 => self.round(),
-            70..90 => self.work(people),
-            90..98 => self.job(people),
-            98 if people => self.crash(),
-            _ => self.contact(),
-        }
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.memory.works.is_empty()
-            && self.jobs.is_empty()
-            && Side::BOTH.iter().all(|side| {
-                self.memory.pages[*side].is_none()
-                    && self.cursors[*side] == self.systems[*side].log.len()
-            })
-            && self.disk.room(Room::Entry).is_empty()
-            && self
-                .contact
-                .as_ref()
-                .is_none_or(|phase| *phase == Phase::Over)
-    }
-
-    fn unrest(&self) -> String {
-        let waiting: Vec<(LinkId, Entry)> = self
-            .disk
-            .room(Room::Entry)
-            .iter()
-            .map(|(link, bytes)| (*link, decode("entry", bytes).expect("readable")))
-            .collect();
-        let ledger = Ledger::new(&self.disk, SYNC);
-        let links: Vec<_> = waiting
-            .iter()
-            .map(|(link, _)| ledger.link(*link).expect("readable"))
-            .collect();
-        format!(
-            "{} works, cursors {:?} of {} and {}, waiting {waiting:#?}, links {links:#?}, queue {:?}",
-            self.memory.works.len(),
-            self.cursors,
-            self.systems.left.log.len(),
-            self.systems.right.log.len(),
-            self.memory.queue.depth(),
-        )
+    fn origin(&self, id: &str) -> String {
+        self.origin
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| id.to_owned())
     }
 
     /// Who pairs is one on both sides, who can't be told apart is reported, and everybody else is there once.
@@ -936,6 +754,68 @@ impl World {
                 }
             }
         }
+    }
+}
+
+impl host::World for World {
+    fn step(&mut self, people: bool) {
+        self.now_us += 1_000;
+        // Edits lie far enough apart that answers to answers are loops and nothing else.
+        match self.rng.random_range(0..100) {
+            0..20 if people => {
+                self.now_us += 700_000_000;
+                self.edit();
+            }
+            20..35 => {
+                let side = self.side();
+                self.pull(side);
+            }
+            35..50 => {
+                let side = self.side();
+                self.deliver(side);
+            }
+            50..70 => self.round(),
+            70..90 => self.work(people),
+            90..98 => self.job(people),
+            98 if people => self.crash(),
+            _ => self.contact(),
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let seen = |side: &Side| self.cursors[*side] == self.systems[*side].log.len();
+        let contact = self.contact.as_ref();
+        self.memory.is_idle()
+            && self.jobs.is_empty()
+            && Side::BOTH.iter().all(seen)
+            && self.disk.room(Room::Entry).is_empty()
+            && contact.is_none_or(|phase| *phase == Phase::Over)
+    }
+
+    fn story(&self) -> &[String] {
+        &self.trace
+    }
+
+    fn unrest(&self) -> String {
+        let waiting: Vec<(LinkId, Entry)> = self
+            .disk
+            .room(Room::Entry)
+            .iter()
+            .map(|(link, bytes)| (*link, decode("entry", bytes).expect("readable")))
+            .collect();
+        let ledger = Ledger::new(&self.disk, SYNC);
+        let links: Vec<_> = waiting
+            .iter()
+            .map(|(link, _)| ledger.link(*link).expect("readable"))
+            .collect();
+        format!(
+            "{} works, cursors {:?} of {} and {}, waiting {waiting:#?}, links {links:#?}, queue {:?}",
+            self.memory.works.len(),
+            self.cursors,
+            self.systems.left.log.len(),
+            self.systems.right.log.len(),
+            self.memory.queue.depth(),
+        )
     }
 
     fn check(&self) {
@@ -1027,24 +907,6 @@ impl World {
             }
         }
     }
-
-    fn origin(&self, id: &str) -> String {
-        self.origin
-            .get(id)
-            .cloned()
-            .unwrap_or_else(|| id.to_owned())
-    }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a longer run, or one seed, is asked for by the environment"
-)]
-fn asked(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
 }
 
 #[test]
@@ -1058,28 +920,7 @@ fn filled_systems_converge_too() {
 }
 
 fn run(begin: impl Fn(u64) -> World) {
-    let runs = asked("TIDEGATE_RUNS", 1_200);
-    let first = asked("TIDEGATE_SEED", 1);
-    for seed in first..first + runs {
-        let mut world = begin(seed);
-        for _ in 0..1_500 {
-            world.step(true);
-        }
-        let mut quiet_steps = 0;
-        while !world.is_quiet() {
-            world.step(false);
-            quiet_steps += 1;
-            assert!(
-                quiet_steps < 20_000,
-                "seed {seed} does not come to rest: {}",
-                world.unrest()
-            );
-        }
-        let checked = std::panic::catch_unwind(|| world.check());
-        if let Err(panic) = checked {
-            let tail = world.trace.len().saturating_sub(400);
-            println!("{}", world.trace[tail..].join("\n"));
-            std::panic::resume_unwind(panic);
-        }
+    for seed in host::seeds(1_200) {
+        host::live(&mut begin(seed), seed, 1_500);
     }
 }

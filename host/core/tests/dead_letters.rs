@@ -9,21 +9,17 @@ use tidegate_core::ledger::Ledger;
 use tidegate_core::merge::{Decision, Mapped, Write, decide};
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::{ChangeKind, Direction, Rule};
+use tidegate_core::plugin::{ChangeKind, Direction};
 use tidegate_core::record::{FieldId, LinkId, ROW_BYTES_MAX, Reason, Sides, Stamps};
 use tidegate_core::settle::{self, Counter, Found, Left};
 use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::value::Value;
 
-use ground::{Disk, SYNC, field};
+use ground::{Disk, carried, field};
 
 fn model() -> Model {
     let schemas = Sides::new(|_| vec![field("note", DataType::Text, false)]);
-    let rule = Rule {
-        direction: Direction::LeftToRight,
-        inputs: vec!["note".into()],
-        outputs: vec!["note".into()],
-    };
+    let rule = carried("note", Direction::LeftToRight);
     let spec = ground::spec(None, ConflictPolicy::Newest);
     Model::new(spec, Sides::default(), &schemas, &[rule]).expect("a sound sync")
 }
@@ -53,11 +49,7 @@ impl World {
     }
 
     fn act<T>(&mut self, act: impl FnOnce(&mut Ledger<'_>, &Model) -> T) -> T {
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        let result = act(&mut ledger, &self.model);
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
-        result
+        self.disk.act(|ledger| act(ledger, &self.model))
     }
 
     fn capture(&mut self, note: &str) -> Captured {

@@ -12,13 +12,13 @@ use tidegate_core::ledger::{Ledger, Room, key_link, prefix};
 use tidegate_core::model::{Model, ModelError};
 use tidegate_core::pace::Lane;
 use tidegate_core::pairing::{self, Met, Phase};
-use tidegate_core::plugin::{ChangeKind, Direction, Rule};
+use tidegate_core::plugin::{ChangeKind, Direction};
 use tidegate_core::record::{FieldId, IdRef, LinkId, Pending, Sides, Stamps};
 use tidegate_core::settle::{self, Counter};
 use tidegate_core::sync::{ConflictPolicy, PairRule, Side};
 use tidegate_core::value::Value;
 
-use ground::{Disk, SYNC, field};
+use ground::{Disk, SYNC, carried, field};
 
 /// By mail, and then by name and place together.
 fn rules() -> Vec<PairRule> {
@@ -49,11 +49,7 @@ fn model(pairs: Vec<PairRule>) -> Result<Model, Vec<ModelError>> {
     add("at", [DataType::Timestamp; 2], steps_us);
     add("odd", [DataType::Text, DataType::Integer], [None; 2]);
     // Only one field is mapped; rules may name others.
-    let mapped = Rule {
-        direction: Direction::LeftToRight,
-        inputs: vec!["name".into()],
-        outputs: vec!["name".into()],
-    };
+    let mapped = carried("name", Direction::LeftToRight);
     let mut spec = ground::spec(None, ConflictPolicy::Newest);
     spec.pairs = pairs;
     Model::new(spec, Sides::default(), &Sides { left, right }, &[mapped])
@@ -79,11 +75,8 @@ impl World {
     }
 
     fn act<T>(&mut self, act: impl FnOnce(&mut Ledger<'_>, &Model, &Phase) -> T) -> T {
-        let mut ledger = Ledger::new(&self.disk, SYNC);
-        let result = act(&mut ledger, &self.model, &self.phase);
-        let changes = ledger.into_changes();
-        self.disk.commit(changes);
-        result
+        self.disk
+            .act(|ledger| act(ledger, &self.model, &self.phase))
     }
 
     /// A record as `id mail name place`, where `-` is nothing.

@@ -1,6 +1,5 @@
 //! What is said beforehand, held against what is done afterwards: the planner's own pushes, and the pacer's own limits.
 
-#[allow(dead_code, reason = "only its sync is wanted")]
 mod ground;
 
 use std::collections::BTreeMap;
@@ -8,15 +7,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tidegate_core::batch::DataType;
 use tidegate_core::manifest::{Manifest, Method, MethodKind};
-use tidegate_core::merge::Write;
 use tidegate_core::model::Model;
 use tidegate_core::pace::{Lane, Level, PoolOverride};
 use tidegate_core::plan::{self, Barred, plan};
-use tidegate_core::plugin::{Direction, OperationKind, Rule, StreamKind};
+use tidegate_core::plugin::{Direction, OperationKind, StreamKind};
 use tidegate_core::price::{
     Calls, Price, Stand, Verdict, break_evens, choices, idle, opening, pace, reading, writes,
 };
-use tidegate_core::record::{Deed, LinkId, Sent, Sides, Stamps};
+use tidegate_core::record::{LinkId, Sides};
 use tidegate_core::sync::{ConflictPolicy, Side};
 use tidegate_core::time::Now;
 
@@ -34,38 +32,9 @@ fn salesforce() -> Manifest {
 
 fn model() -> Model {
     let schemas = Sides::new(|_| vec![ground::field("note", DataType::Text, false)]);
-    let rule = Rule {
-        direction: Direction::LeftToRight,
-        inputs: vec!["note".into()],
-        outputs: vec!["note".into()],
-    };
+    let rule = ground::carried("note", Direction::LeftToRight);
     let spec = ground::spec(None, ConflictPolicy::Newest);
     Model::new(spec, Sides::default(), &schemas, &[rule]).expect("a sound sync")
-}
-
-fn write(operation: OperationKind) -> Write {
-    Write {
-        target: Side::Right,
-        operation,
-        id: Some("1".into()),
-        version: "".into(),
-        values: Vec::new(),
-        key: None,
-        into: None,
-        sent: Sent {
-            target: Side::Right,
-            deed: Deed::Fields,
-            written: Vec::new(),
-            consumed: Vec::new(),
-        },
-        generation: 0,
-        stamps: Stamps {
-            committed_us: None,
-            seen_us: 0,
-        },
-        lane: Lane::Backfill,
-        conflicts: 0,
-    }
 }
 
 prop_compose! {
@@ -128,7 +97,8 @@ proptest! {
         while left > 0 {
             let round = plan::round_rows(&usable, left).clamp(1, left);
             left -= round;
-            let rows = (0..round as u64).map(|row| (LinkId(row), write(OperationKind::Update)));
+            let write = |row| ground::write(OperationKind::Update, row, Lane::Backfill);
+            let rows = (0..round as u64).map(|row| (LinkId(row), write(row)));
             let done = plan(&model, Side::Right, &usable, rows.collect());
             refused += done.refused.len() as u64;
             for push in done.pushes {

@@ -1,6 +1,5 @@
 //! What the writes of a round become, by the connector's own table.
 
-#[allow(dead_code, reason = "only its sync is wanted")]
 mod ground;
 
 use tidegate_core::batch::DataType;
@@ -9,8 +8,8 @@ use tidegate_core::merge::Write;
 use tidegate_core::model::Model;
 use tidegate_core::pace::Lane;
 use tidegate_core::plan::plan;
-use tidegate_core::plugin::{Direction, OperationKind, Rule};
-use tidegate_core::record::{Deed, LinkId, Sent, Sides, Stamps, Token};
+use tidegate_core::plugin::{Direction, OperationKind};
+use tidegate_core::record::{LinkId, Sides, Token};
 use tidegate_core::sync::{ConflictPolicy, Side};
 
 use OperationKind::{Delete, Update, Upsert};
@@ -18,42 +17,13 @@ use OperationKind::{Delete, Update, Upsert};
 fn model() -> Model {
     let fields = ["note", "key"].map(|name| ground::field(name, DataType::Text, name == "key"));
     let schemas = Sides::new(|_| fields.to_vec());
-    let rule = Rule {
-        direction: Direction::LeftToRight,
-        inputs: vec!["note".into()],
-        outputs: vec!["note".into()],
-    };
+    let rule = ground::carried("note", Direction::LeftToRight);
     let spec = ground::spec(Some("key"), ConflictPolicy::Newest);
     Model::new(spec, Sides::default(), &schemas, &[rule]).expect("a sound sync")
 }
 
 fn write(operation: OperationKind, link: u64) -> Write {
-    Write {
-        target: Side::Right,
-        operation,
-        id: (operation != Upsert).then(|| format!("id {link}").into()),
-        version: "".into(),
-        values: Vec::new(),
-        key: (operation == Upsert).then(|| format!("key {link}").into()),
-        into: None,
-        sent: Sent {
-            target: Side::Right,
-            deed: if operation == Delete {
-                Deed::Delete
-            } else {
-                Deed::Fields
-            },
-            written: Vec::new(),
-            consumed: Vec::new(),
-        },
-        generation: 0,
-        stamps: Stamps {
-            committed_us: None,
-            seen_us: 0,
-        },
-        lane: Lane::Normal,
-        conflicts: 0,
-    }
+    ground::write(operation, link, Lane::Normal)
 }
 
 #[test]

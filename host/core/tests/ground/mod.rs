@@ -1,12 +1,21 @@
-//! What decisions about records stand on: a store in memory, a sync of things, and its fields.
+//! What decisions about records stand on: a store in memory, a sync of things, its fields and writes, and in [`host`]
+//! what a simulated host has in its head.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub(crate) mod host;
 
 use std::collections::BTreeMap;
 
 use tidegate_core::batch::DataType;
-use tidegate_core::ledger::{Base, Changes, LedgerError, SyncId};
+use tidegate_core::ledger::{Base, Changes, Ledger, LedgerError, Room, SyncId, key_link, prefix};
+use tidegate_core::merge::Write;
 use tidegate_core::pace::Lane;
-use tidegate_core::plugin::Field;
-use tidegate_core::sync::{ConflictPolicy, DeleteBrake, DeletePolicy, Initial, SideSpec, SyncSpec};
+use tidegate_core::plugin::{Direction, Field, OperationKind, Rule};
+use tidegate_core::record::{Deed, LinkId, Sent, Stamps};
+use tidegate_core::sync::{
+    ConflictPolicy, DeleteBrake, DeletePolicy, Initial, Side, SideSpec, SyncSpec,
+};
 
 pub(crate) const SYNC: SyncId = SyncId(1);
 
@@ -34,6 +43,25 @@ impl Base for Disk {
 }
 
 impl Disk {
+    /// One transaction.
+    pub(crate) fn act<T>(&mut self, act: impl FnOnce(&mut Ledger<'_>) -> T) -> T {
+        let mut ledger = Ledger::new(self, SYNC);
+        let result = act(&mut ledger);
+        let changes = ledger.into_changes();
+        self.commit(changes);
+        result
+    }
+
+    /// The records of a room whose keys name links.
+    pub(crate) fn room(&self, room: Room) -> Vec<(LinkId, Vec<u8>)> {
+        let prefix = prefix(room, SYNC);
+        self.0
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .map(|(key, value)| (key_link(key).expect("a link"), value.clone()))
+            .collect()
+    }
+
     pub(crate) fn commit(&mut self, changes: Changes) {
         let bytes: usize = changes.values().flatten().map(Vec::len).sum();
         assert!(bytes < 1 << 20, "{bytes} bytes in one transaction");
@@ -90,5 +118,48 @@ pub(crate) fn field(name: &str, data_type: DataType, upsert_key: bool) -> Field 
         choices: Vec::new(),
         references: Vec::new(),
         notes: Vec::new(),
+    }
+}
+
+/// The field is carried over as it is.
+pub(crate) fn carried(name: &str, direction: Direction) -> Rule {
+    Rule {
+        direction,
+        inputs: vec![name.into()],
+        outputs: vec![name.into()],
+    }
+}
+
+pub(crate) fn both_ways(name: &str) -> [Rule; 2] {
+    [Direction::LeftToRight, Direction::RightToLeft].map(|direction| carried(name, direction))
+}
+
+/// A write to the right, by the record's key where it may make it and else by its id.
+pub(crate) fn write(operation: OperationKind, link: u64, lane: Lane) -> Write {
+    let upserts = operation == OperationKind::Upsert;
+    Write {
+        target: Side::Right,
+        operation,
+        id: (!upserts).then(|| format!("id {link}").into()),
+        version: "".into(),
+        values: Vec::new(),
+        key: upserts.then(|| format!("key {link}").into()),
+        into: None,
+        sent: Sent {
+            target: Side::Right,
+            deed: match operation {
+                OperationKind::Delete => Deed::Delete,
+                _ => Deed::Fields,
+            },
+            written: Vec::new(),
+            consumed: Vec::new(),
+        },
+        generation: 0,
+        stamps: Stamps {
+            committed_us: None,
+            seen_us: 0,
+        },
+        lane,
+        conflicts: 0,
     }
 }
