@@ -38,7 +38,7 @@ async fn runs(host: &mut Host, patience: Duration) -> Result<Status> {
     host.until(patience, |status| {
         let runs = status.syncs.iter().all(|sync| {
             sync.state == SyncState::Running
-                && sync.linked == ROWS
+                && sync.records == ROWS
                 && sync.waiting + sync.in_flight == 0
         });
         let amiss = || vec![format!("{:?}", status.syncs)];

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tidegate::status::{Status, SyncState, SyncStatus};
-use tidegate_simulator::salesforce::{Entry, Handle, Options, Simulator};
+use tidegate_simulator::salesforce::{Entry, Fault, Handle, Options, Simulator, When};
 use tidegate_tests::host::Host;
 use tidegate_tests::{built, crm, outsider::Outsider, things};
 
@@ -42,6 +42,8 @@ const ONLY_RIGHT: usize = 400;
 /// One of each here is two there.
 const AMBIGUOUS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(240);
+/// How long the org sits on a call, unless its clock is put forward.
+const HELD_MS: u64 = 60_000;
 
 struct Person {
     name: String,
@@ -164,7 +166,11 @@ fn count(database: &Connection, filter: &str) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_filled_systems_pair_before_anything_is_made() -> Result<()> {
-    let org = Simulator::start(Options::default()).await?;
+    let org = Simulator::start(Options {
+        slow_ms: HELD_MS,
+        ..Options::default()
+    })
+    .await?;
     let outsider = Outsider::login(&org).await?;
     fill_org(&outsider).await?;
     let filled = org.journal(0).last().map_or(0, |entry| entry.seq);
@@ -186,21 +192,7 @@ async fn two_filled_systems_pair_before_anything_is_made() -> Result<()> {
         ensure!(write["at_most"] == true, "{write}");
     }
 
-    // Killed while both sides are read: what was read stays, and nothing is made.
-    for least in [150, 900, 1_800] {
-        host.start()?;
-        host.until(PATIENCE, |status| {
-            let sync = people(status)?;
-            Ok(
-                match sync.waiting_for_pairs >= least || sync.linked > 4_000 {
-                    true => Vec::new(),
-                    false => vec![format!("{sync:?}")],
-                },
-            )
-        })
-        .await?;
-        host.kill()?;
-    }
+    killed_on_the_way(&mut host, &org).await?;
     host.start()?;
     let dead = 3 * AMBIGUOUS;
     host.until(PATIENCE, |status| at_rest(status, dead)).await?;
@@ -235,6 +227,63 @@ async fn two_filled_systems_pair_before_anything_is_made() -> Result<()> {
 
     person_decides(&mut host, &org, &outsider, &database, dead).await?;
     host.stop().await
+}
+
+/// Kills it before the org is read, when a part of it is, and when pairing has begun: what was read stays, and nothing is
+/// made that has another half. The org sits on each call until the test lets it go.
+async fn killed_on_the_way(host: &mut Host, org: &Handle) -> Result<()> {
+    org.set_fault(Fault::Slow, When::Rate(1.0));
+    until(host, org, |sync| match sync.state {
+        SyncState::Starting => Ok(Step::LetGo),
+        _ if sync.waiting_for_pairs == 0 => Ok(Step::Look),
+        _ => Ok(Step::Kill),
+    })
+    .await?;
+    until(host, org, |sync| {
+        ensure!(
+            sync.settling.done == 0,
+            "paired before the org was read: {sync:?}"
+        );
+        match sync.waiting_for_pairs > left().len() as u64 {
+            true => Ok(Step::Kill),
+            false => Ok(Step::LetGo),
+        }
+    })
+    .await?;
+    org.set_fault(Fault::Slow, When::Rate(0.0));
+    until(host, org, |sync| match sync.settling.done {
+        0 => Ok(Step::LetGo),
+        _ => Ok(Step::Kill),
+    })
+    .await
+}
+
+/// What to do when the host is looked at.
+enum Step {
+    Look,
+    /// The calls that the org sits on.
+    LetGo,
+    Kill,
+}
+
+/// Starts it, and returns when it has been killed.
+async fn until(
+    host: &mut Host,
+    org: &Handle,
+    step: impl Fn(&SyncStatus) -> Result<Step>,
+) -> Result<()> {
+    host.start()?;
+    host.until(PATIENCE, |status| {
+        let sync = people(status)?;
+        match step(sync)? {
+            Step::Kill => return Ok(Vec::new()),
+            Step::LetGo if org.calls_in_flight() > 0 => org.advance_ms(HELD_MS),
+            Step::LetGo | Step::Look => {}
+        }
+        Ok(vec![format!("{sync:?}")])
+    })
+    .await?;
+    host.kill()
 }
 
 /// Ids of a name on each side.

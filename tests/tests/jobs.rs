@@ -98,7 +98,7 @@ async fn killed_at(step: Fault) -> Result<()> {
     host.start()?;
     let done = |sync: &SyncStatus| {
         let idle = sync.waiting + sync.in_flight == 0 && sync.jobs.is_empty();
-        idle && sync.linked == ROWS && sync.dead == REFUSED
+        idle && sync.records == ROWS && sync.dead == REFUSED
     };
     host.until(PATIENCE, |status| Ok(people(status, done)))
         .await?;

@@ -154,7 +154,7 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
     let status = host
         .until(PATIENCE, |status| {
             let sync = people(status)?;
-            let rests = sync.waiting + sync.in_flight == 0 && sync.linked == all;
+            let rests = sync.waiting + sync.in_flight == 0 && sync.records == all;
             let amiss = (!rests || !sync.jobs.is_empty() || sync.dead != TOO_LONG)
                 .then(|| format!("{sync:?}"));
             Ok(amiss.into_iter().collect())

@@ -118,7 +118,7 @@ async fn bad_rows_have_their_own_outcomes_and_the_rest_is_unharmed() -> Result<(
     host.start()?;
     let done = |sync: &SyncStatus| {
         let idle = sync.waiting + sync.in_flight == 0 && sync.jobs.is_empty();
-        idle && sync.linked == ROWS && sync.dead == bad
+        idle && sync.records == ROWS && sync.dead == bad
     };
     let status = host
         .until(PATIENCE, |status| {

@@ -22,6 +22,8 @@ pub struct Ready {
     pub since_ms: u64,
     /// How long a change of the normal lane may wait for company.
     pub linger_ms: u64,
+    /// Records that the sync's queue holds at most.
+    pub queue_max: usize,
 }
 
 impl Ready {
@@ -54,6 +56,8 @@ pub fn start(ready: &Ready, running: usize, full: Option<usize>, now_ms: u64) ->
         return Start::AfterOther;
     }
     let until_ms = ready.since_ms + ready.linger_ms();
+    // A queue that is half full may soon take no more, and then company would be waited for in vain.
+    let full = full.map(|rows| rows.min(ready.queue_max / 2));
     match full {
         Some(full) if ready.rows < full && until_ms > now_ms => Start::At(until_ms),
         _ => Start::Now,
@@ -71,8 +75,13 @@ mod tests {
             rows,
             since_ms: 1_000,
             linger_ms: LINGER_MS,
+            queue_max: 1_000,
         };
         let costs = Some(200);
+        let small = Ready {
+            queue_max: 300,
+            ..ready(Lane::Backfill, 150)
+        };
         let cases = [
             (ready(Lane::Critical, 1), 0, costs, 1_000, Start::Now),
             (ready(Lane::Normal, 1), 0, costs, 1_000, Start::At(1_050)),
@@ -86,6 +95,7 @@ mod tests {
             ),
             (ready(Lane::Backfill, 200), 0, costs, 1_000, Start::Now),
             (ready(Lane::Backfill, 1), 0, None, 1_000, Start::Now),
+            (small, 0, costs, 1_000, Start::Now),
         ];
         for (ready, running, full, now_ms, expected) in cases {
             assert_eq!(start(&ready, running, full, now_ms), expected, "{ready:?}");

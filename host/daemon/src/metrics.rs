@@ -351,10 +351,10 @@ fn of_syncs(all: &mut Exposition, syncs: &[SyncStatus]) {
             |sync| sync.dead as f64,
         ),
         (
-            "linked",
+            "records",
             Kind::Gauge,
-            "Records that both sides have.",
-            |sync| sync.linked as f64,
+            "Records that are known, also those that only one side has so far.",
+            |sync| sync.records as f64,
         ),
         (
             "lag_seconds",

@@ -79,8 +79,8 @@ pub struct SyncStatus {
     pub state: SyncState,
     /// Why, unless it just runs.
     pub reason: Option<Told>,
-    /// Records that both sides have.
-    pub linked: u64,
+    /// Records that are known, each counted once, also those that only one side has so far.
+    pub records: u64,
     /// Records whose changes wait.
     pub waiting: u64,
     /// Of those, the ones that name a record which is not on both sides yet.

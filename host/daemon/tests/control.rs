@@ -52,7 +52,7 @@ impl Pretended {
             syncs: vec![SyncStatus {
                 name: "people".into(),
                 state: self.state,
-                linked: 1_234_567,
+                records: 1_234_567,
                 left_to_right: Latency {
                     p50_ms: Some(120),
                     p99_ms: Some(2_500),

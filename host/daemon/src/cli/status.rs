@@ -201,7 +201,7 @@ fn syncs(syncs: &[SyncStatus]) -> String {
     let mut table = Table::new([
         "sync",
         "state",
-        "linked",
+        "records",
         "waiting",
         "in flight",
         "dead",
@@ -217,7 +217,7 @@ fn syncs(syncs: &[SyncStatus]) -> String {
         table.row([
             sync.name.clone(),
             format!("{:?}", sync.state).to_lowercase(),
-            count(sync.linked),
+            count(sync.records),
             count(sync.waiting),
             count(sync.in_flight),
             count(sync.dead),

@@ -63,6 +63,7 @@ impl Engine {
             rows,
             since_ms,
             linger_ms: sync.running.model.spec.linger_ms,
+            queue_max: sync.running.model.spec.queue_max,
         };
         let full = costs.then(|| plan::full_round(&sync.usable(target, lane)));
         match rounds::start(&ready, sync.rounds[source], full, now_ms) {

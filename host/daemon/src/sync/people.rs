@@ -75,7 +75,7 @@ impl Engine {
             name: name.to_owned(),
             state,
             reason,
-            linked: pending.links,
+            records: pending.links,
             waiting: pending.waiting,
             dead: self.dead(pending.id)?,
             ..SyncStatus::default()
@@ -101,7 +101,7 @@ impl Engine {
             name: sync.running.model.spec.name.to_string(),
             state,
             reason,
-            linked: sync.counts.links,
+            records: sync.counts.links,
             waiting: all_waiting,
             waiting_for_parents: waiting as u64,
             waiting_for_pairs: match sync.running.holds_halves() {
