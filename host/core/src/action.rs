@@ -146,11 +146,11 @@ fn decide_from(
             _ if asleep || !changed(model, other, link, entry).is_empty() => {
                 contested(model, link, entry, mapped, side)
             }
-            _ => Decision::Write(delete(model, link, entry, side)),
+            _ => Decision::Write(follow(model, link, entry, side, DELETES)),
         });
     }
     if asleep && !back && link.ids[other].is_some() {
-        return Some(Decision::Write(restore(model, link, entry, side, row)));
+        return Some(Decision::Write(follow(model, link, entry, side, RESTORES)));
     }
     convert(model, link, entry, mapped, side, row)
 }
@@ -169,45 +169,37 @@ fn is_unmarked(model: &Model, link: &Link, side: Side) -> bool {
     })
 }
 
-/// The prints of this side's fields that mark a record, as its row holds them.
-fn marks(model: &Model, side: Side, row: &[(FieldId, Value)]) -> Vec<(FieldId, u64)> {
+/// The prints of this side's fields that mark a record, as the row that waits holds them.
+pub(crate) fn marks_waiting(model: &Model, side: Side, entry: &Entry) -> Vec<(FieldId, u64)> {
+    let Some(Pending::Row { values, .. }) = &entry.pending[side] else {
+        return Vec::new();
+    };
     let marks = |field: &FieldId| {
         let mut actions = model.actions.iter();
         actions.any(|action| {
             action.side == side && action.field == *field && action.does != Does::Convert
         })
     };
-    row.iter()
+    values
+        .iter()
         .filter(|(field, _)| marks(field))
         .map(|(field, value)| (*field, model.fingerprint(side, *field, value)))
         .collect()
 }
 
-/// The same of what waits.
-pub(crate) fn marks_waiting(model: &Model, side: Side, entry: &Entry) -> Vec<(FieldId, u64)> {
-    match &entry.pending[side] {
-        Some(Pending::Row { values, .. }) => marks(model, side, values),
-        _ => Vec::new(),
-    }
-}
+const DELETES: (OperationKind, Deed) = (OperationKind::Delete, Deed::SoftDelete);
+const RESTORES: (OperationKind, Deed) = (OperationKind::Restore, Deed::Restore);
 
-fn delete(model: &Model, link: &Link, entry: &Entry, side: Side) -> Write {
-    let operation = OperationKind::Delete;
-    let mut write = bare(link, entry, side.other(), operation, Deed::SoftDelete);
-    write.sent.consumed = marks_waiting(model, side, entry);
-    write
-}
-
-fn restore(
+/// The other side's record goes or comes back, as what marks this side's says.
+fn follow(
     model: &Model,
     link: &Link,
     entry: &Entry,
     side: Side,
-    row: &[(FieldId, Value)],
+    (operation, deed): (OperationKind, Deed),
 ) -> Write {
-    let operation = OperationKind::Restore;
-    let mut write = bare(link, entry, side.other(), operation, Deed::Restore);
-    write.sent.consumed = marks(model, side, row);
+    let mut write = bare(link, entry, side.other(), operation, deed);
+    write.sent.consumed = marks_waiting(model, side, entry);
     write
 }
 
@@ -230,9 +222,9 @@ fn merge(
         });
     }
     let deed = Deed::Merge { into: into.clone() };
-    let mut write = bare(link, entry, side.other(), OperationKind::Merge, deed);
+    let merges = (OperationKind::Merge, deed);
+    let mut write = follow(model, link, entry, side, merges);
     write.into = Some(into);
-    write.sent.consumed = marks_waiting(model, side, entry);
     Decision::Write(write)
 }
 
@@ -275,7 +267,7 @@ fn contested(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, side: S
         None => unclear(format!(
             "deleted by its mark on the {side} and changed on the {other}; the sync's policy leaves such conflicts to a person"
         )),
-        Some(won) if won == side => Decision::Write(delete(model, link, entry, side)),
+        Some(won) if won == side => Decision::Write(follow(model, link, entry, side, DELETES)),
         Some(_) => match cleared(model, side, mark) {
             Some(clear) => unmark(model, link, entry, mapped, side, (mark.field, clear)),
             None => unclear(format!(

@@ -209,6 +209,38 @@ fn standing(ledger: &Ledger<'_>, id: LinkId, side: Side) -> Result<Option<Standi
     Ok(standing.row(side).is_some().then_some(standing))
 }
 
+/// The record, if it still stands in this place of the index.
+fn standing_at(
+    ledger: &Ledger<'_>,
+    model: &Model,
+    place: HalfPlace,
+    id: LinkId,
+) -> Result<Option<Standing>, LedgerError> {
+    let here = |standing: &Standing| {
+        let row = standing.row(place.side).unwrap_or_default();
+        hash(model, usize::from(place.rule), place.side, row) == Some(place.hash)
+    };
+    Ok(standing(ledger, id, place.side)?.filter(here))
+}
+
+/// Takes a record into the index, in all its places; `None` where it does not belong there.
+fn enter(
+    ledger: &mut Ledger<'_>,
+    model: &Model,
+    id: LinkId,
+    side: Side,
+) -> Result<Option<Vec<HalfPlace>>, LedgerError> {
+    let Some(standing) = standing(ledger, id, side)? else {
+        return Ok(None);
+    };
+    let row = standing.row(side).unwrap_or_default();
+    let places: Vec<HalfPlace> = places(model, side, row).collect();
+    for place in &places {
+        ledger.put_half(*place, id);
+    }
+    Ok(Some(places))
+}
+
 /// Up to `most` records of a place that are candidates, beside `but`. What is there no more is dropped.
 fn candidates(
     ledger: &mut Ledger<'_>,
@@ -223,12 +255,7 @@ fn candidates(
         let page = ledger.halves(place, after, most)?;
         after = page.last().copied();
         for id in page.iter().filter(|id| **id != but) {
-            let standing = standing(ledger, *id, place.side)?;
-            let here = standing.filter(|standing| {
-                let row = standing.row(place.side).unwrap_or_default();
-                hash(model, usize::from(place.rule), place.side, row) == Some(place.hash)
-            });
-            match here {
+            match standing_at(ledger, model, place, *id)? {
                 None => ledger.remove_half(place, *id),
                 Some(standing) if among == Among::All || standing.ambiguous => {
                     found.push((*id, standing.ambiguous));
@@ -322,14 +349,9 @@ pub fn meet(
         true => Met::Waits,
         false => Met::Free,
     };
-    let Some(standing) = standing(ledger, id, side)? else {
+    let Some(places) = enter(ledger, model, id, side)? else {
         return Ok(undecided);
     };
-    let row = standing.row(side).unwrap_or_default();
-    let places: Vec<HalfPlace> = places(model, side, row).collect();
-    for place in &places {
-        ledger.put_half(*place, id);
-    }
     for place in &places {
         let decided = match phase {
             Phase::Reading => false,
@@ -360,14 +382,8 @@ pub fn meet(
 
 /// Takes a record into the index, as it waits or lies in the dead letters.
 pub fn index(ledger: &mut Ledger<'_>, model: &Model, id: LinkId) -> Result<(), LedgerError> {
-    let Some(side) = ledger.link(id)?.as_ref().and_then(lonely) else {
-        return Ok(());
-    };
-    if let Some(standing) = standing(ledger, id, side)? {
-        let row = standing.row(side).unwrap_or_default();
-        for place in places(model, side, row) {
-            ledger.put_half(place, id);
-        }
+    if let Some(side) = ledger.link(id)?.as_ref().and_then(lonely) {
+        enter(ledger, model, id, side)?;
     }
     Ok(())
 }
@@ -441,11 +457,7 @@ fn decide(
     if ledger.halves(there, None, 1)?.is_empty() {
         return Ok(None);
     }
-    let standing = standing(ledger, id, place.side)?;
-    let Some(standing) = standing.filter(|standing| {
-        let row = standing.row(place.side).unwrap_or_default();
-        hash(model, usize::from(place.rule), place.side, row) == Some(place.hash)
-    }) else {
+    let Some(standing) = standing_at(ledger, model, place, id)? else {
         ledger.remove_half(place, id);
         return Ok(None);
     };
@@ -476,13 +488,8 @@ fn clear(
         let Some((place, id)) = key_half(key) else {
             continue;
         };
-        let standing = standing(ledger, id, place.side)?;
-        let stays = standing.is_some_and(|standing| {
-            let row = standing.row(place.side).unwrap_or_default();
-            standing.ambiguous
-                && hash(model, usize::from(place.rule), place.side, row) == Some(place.hash)
-        });
-        if !stays {
+        let standing = standing_at(ledger, model, place, id)?;
+        if standing.is_none_or(|standing| !standing.ambiguous) {
             ledger.remove_half(place, id);
         }
     }

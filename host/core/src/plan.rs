@@ -181,15 +181,10 @@ pub fn plan(
 
 /// Few rows of several operations take a call each, or one by a method that carries them all.
 fn mixed(methods: &[&Method], pushes: Vec<Push>) -> Vec<Push> {
-    let interactive = |name: &str| {
-        let method = methods.iter().find(|method| method.name == name);
-        method.is_some_and(|method| method.kind == MethodKind::Interactive)
-    };
     let mut mixed: Vec<Push> = Vec::new();
     for push in pushes {
         let joined = mixed
             .iter_mut()
-            .filter(|known| interactive(&known.method) && interactive(&push.method))
             .find_map(|known| Some((carrier(methods, known, &push)?, known)));
         match joined {
             Some((method, known)) => {
@@ -202,16 +197,18 @@ fn mixed(methods: &[&Method], pushes: Vec<Push>) -> Vec<Push> {
     mixed
 }
 
-/// The method that carries both in one use, for less than they cost apart.
+/// The method that carries both in one use, for less than they cost apart. Jobs are never joined.
 fn carrier<'a>(methods: &[&'a Method], one: &Push, other: &Push) -> Option<&'a Method> {
+    let calls = |push: &Push| {
+        let mut methods = methods.iter();
+        let method = methods.find(|method| method.name == push.method)?;
+        let calls = u64::from(method.calls);
+        (method.kind == MethodKind::Interactive).then_some(calls)
+    };
+    let apart = calls(one)? + calls(other)?;
     let rows = || one.rows.iter().chain(&other.rows).map(|(_, write)| write);
     let operations: BTreeSet<OperationKind> = rows().map(|write| write.operation).collect();
     let count = one.rows.len() + other.rows.len();
-    let apart: u64 = [one, other]
-        .into_iter()
-        .filter_map(|push| methods.iter().find(|method| method.name == push.method))
-        .map(|method| u64::from(method.calls))
-        .sum();
     let fits = |method: &&&'a Method| {
         method.kind == MethodKind::Interactive
             && (2..=method.operations_max as usize).contains(&operations.len())

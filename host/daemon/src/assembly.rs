@@ -7,10 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tidegate_core::alert::{Alert, Subject};
 use tidegate_gateway::{
     AccountSpec, Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointError,
-    EndpointSpec, Gateway, Journal, Limits, SystemClock,
+    EndpointSpec, Gateway, Intent, Journal, JournalError, Limits, SystemClock,
 };
 use tidegate_sandbox::{Plugin, Sandbox, SandboxError, Settings};
 use tidegate_store::{OpenError, Options, Store};
@@ -102,6 +104,29 @@ pub struct Shared {
     pub allowances: Allowances,
     pub answers: Answers,
     pub seed: u64,
+}
+
+impl Shared {
+    /// Of a command that looks and writes nothing.
+    pub(crate) fn to_look(command: &'static str) -> Self {
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            journal: Arc::new(NoWrites(command)),
+            allowances: Allowances::default(),
+            answers: Answers::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// The command has nowhere to keep an intent.
+struct NoWrites(&'static str);
+
+impl Journal for NoWrites {
+    fn intend(&self, _intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
+        let refused = JournalError(format!("`tidegate {}` writes nothing", self.0));
+        async { Err(refused) }.boxed()
+    }
 }
 
 /// One endpoint's gateway.

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use serde::Serialize;
-use tidegate_gateway::{
-    Allowances, Answers, EndpointError, Intent, Journal, JournalError, Outside, SystemClock,
-};
+use tidegate_gateway::{EndpointError, Outside};
 use tidegate_sandbox::SandboxError;
 
 use super::exit::Exit;
@@ -105,13 +101,7 @@ fn reaches(
     credentials: BTreeMap<Arc<str>, Granted>,
     findings: &Findings,
 ) -> BTreeMap<Arc<str>, Reach> {
-    let shared = Shared {
-        clock: Arc::new(SystemClock::new()),
-        journal: Arc::new(NoWrites),
-        allowances: Allowances::default(),
-        answers: Answers::default(),
-        seed: 0,
-    };
+    let shared = Shared::to_look("check");
     let sound = |name: &str| findings.problems_of(&join("endpoints", name)).is_empty();
     let mut reaches = BTreeMap::new();
     for (name, Granted { own, accounts }) in credentials {
@@ -150,15 +140,6 @@ fn reaches(
         }
     }
     reaches
-}
-
-/// A check writes nothing, so it has nowhere to keep an intent.
-struct NoWrites;
-
-impl Journal for NoWrites {
-    fn intend(&self, _intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        async { Err(JournalError("`tidegate check` writes nothing".to_owned())) }.boxed()
-    }
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -3,17 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use tidegate_core::manifest::Manifest;
 use tidegate_core::model::Model;
 use tidegate_core::pace::{Level, PoolCounts, PoolFigures, PoolOverride};
 use tidegate_core::record::Sides;
 use tidegate_core::sync::Side;
 use tidegate_core::time::Now;
-use tidegate_gateway::{
-    Allowances, Answers, Gateway, Intent, Journal, JournalError, Outside, SystemClock,
-};
+use tidegate_gateway::{Gateway, Outside};
 use tidegate_store::Store;
 
 use crate::allowances::{self, AllowanceError};
@@ -78,13 +75,7 @@ pub(crate) async fn look(
     only: Option<&str>,
     findings: &Findings,
 ) -> Result<Option<Seen>, LookError> {
-    let shared = Shared {
-        clock: Arc::new(SystemClock::new()),
-        journal: Arc::new(NoWrites),
-        allowances: Allowances::default(),
-        answers: Answers::default(),
-        seed: 0,
-    };
+    let shared = Shared::to_look("plan");
     let gateways = gateways(config, plugins, credentials, &shared, findings);
     if let Some(store) = store {
         allowances::recall(store, &gateways)?;
@@ -316,14 +307,5 @@ impl<'a> Meter<'a> {
             (name, calls - before)
         };
         all.into_iter().map(since).collect()
-    }
-}
-
-/// A plan writes nothing, so it has nowhere to keep an intent.
-struct NoWrites;
-
-impl Journal for NoWrites {
-    fn intend(&self, _intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        async { Err(JournalError("`tidegate plan` writes nothing".to_owned())) }.boxed()
     }
 }

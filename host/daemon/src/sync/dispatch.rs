@@ -38,7 +38,7 @@ impl Engine {
             for source in Side::BOTH {
                 while let Some(start) = self.startable(index, source, now_ms) {
                     match start {
-                        Ok(lane) => self.start_round(index, source, lane),
+                        Ok((lane, rows)) => self.start_round(index, source, lane, rows),
                         Err(at_ms) => {
                             later(at_ms);
                             break;
@@ -50,8 +50,14 @@ impl Engine {
         due_ms
     }
 
-    /// The lane to start a round in, or when to ask again; `None` until something else happens.
-    fn startable(&self, index: usize, source: Side, now_ms: u64) -> Option<Result<Lane, u64>> {
+    /// The lane to start a round in and how many rows it is worth, or when to ask again; `None` until something else
+    /// happens.
+    fn startable(
+        &self,
+        index: usize,
+        source: Side,
+        now_ms: u64,
+    ) -> Option<Result<(Lane, usize), u64>> {
         let sync = &self.syncs[index];
         let lane = sync.queue.urgent(source)?;
         let (rows, since_ms) = sync.queue.ready(source, lane)?;
@@ -65,7 +71,8 @@ impl Engine {
             linger_ms: sync.running.model.spec.linger_ms,
             queue_max: sync.running.model.spec.queue_max,
         };
-        let full = costs.then(|| plan::full_round(&sync.usable(target, lane)));
+        let usable = sync.usable(target, lane);
+        let full = costs.then(|| plan::full_round(&usable));
         match rounds::start(&ready, sync.rounds[source], full, now_ms) {
             Start::Now => {}
             Start::At(at_ms) => return Some(Err(at_ms)),
@@ -77,16 +84,14 @@ impl Engine {
             return Some(Err(halt.until_ms));
         }
         match endpoint.gateway.readiness(lane, 1) {
-            Readiness::Now => Some(Ok(lane)),
+            Readiness::Now => Some(Ok((lane, plan::round_rows(&usable, rows)))),
             Readiness::At { mono_ms, .. } => Some(Err(mono_ms.max(now_ms + 1))),
         }
     }
 
-    fn start_round(&mut self, index: usize, source: Side, lane: Lane) {
+    fn start_round(&mut self, index: usize, source: Side, lane: Lane, rows: usize) {
         let now = self.host.clock.now();
         let sync = &mut self.syncs[index];
-        let ready = sync.queue.ready(source, lane).map_or(0, |(rows, _)| rows);
-        let rows = plan::round_rows(&sync.usable(source.other(), lane), ready);
         let links = sync.queue.take(source, lane, rows);
         if links.is_empty() {
             return;
