@@ -80,7 +80,14 @@ fn pacing_keeps_what_it_promises() {
     let figures = leave(&["pacing"]).remove(0);
     println!("seed {}", figures["seed"]);
     let list = |name: &str| figures[name].as_array().expect("a list").clone();
-    for worked in [list("alone"), list("lower_lanes"), list("killed")].concat() {
+    for worked in [
+        list("alone"),
+        list("lower_lanes"),
+        list("at_once"),
+        list("killed"),
+    ]
+    .concat()
+    {
         assert_eq!(worked["refused"], 0, "{worked:#}");
         // What is at work when an allowance of time is used up goes over it by design.
         let time = worked["name"] == "dataverse time";
@@ -89,7 +96,7 @@ fn pacing_keeps_what_it_promises() {
             "{worked:#}"
         );
     }
-    for worked in [list("alone"), list("lower_lanes")].concat() {
+    for worked in [list("alone"), list("lower_lanes"), list("at_once")].concat() {
         assert!(
             number(&worked["used_share"]) >= number(&worked["aim"]),
             "{worked:#}"

@@ -32,6 +32,7 @@ struct Measured {
     seed: u64,
     alone: Vec<Worked>,
     lower_lanes: Vec<Worked>,
+    at_once: Vec<Worked>,
     killed: Vec<Worked>,
     kills: usize,
     beside_others: Vec<Worked>,
@@ -48,6 +49,9 @@ impl Figures for Measured {
         for worked in self.alone.iter().chain(&self.lower_lanes) {
             let used = format!("x >= {:.3}", worked.aim);
             groups.push(backlog(worked, "", (&used, "0")));
+        }
+        for worked in &self.at_once {
+            groups.push(at_once(worked));
         }
         for worked in &self.killed {
             // In a short window a kill costs what was on the books.
@@ -104,6 +108,20 @@ fn backlog(worked: &Worked, how: &str, (used, refused): (&str, &str)) -> Group {
         .aim(format!("<= {limit}"))
         .line("refused", worked.refused as f64, "calls")
         .aim(format!("{refused}, of {}", worked.calls))
+}
+
+/// The same where calls at one moment are counted.
+fn at_once(worked: &Worked) -> Group {
+    let Worked { name, limit, .. } = worked;
+    let always = format!("with {limit} at once all the time");
+    Group::new(format!("endless backlog, {name}: {limit} at once"))
+        .line(always, worked.allowed as f64, "calls")
+        .line("carried out", worked.used as f64, "calls")
+        .aim(format!("x >= {:.3}", worked.aim))
+        .line("the most at once", worked.most as f64, "calls")
+        .aim(format!("<= {limit}"))
+        .line("refused", worked.refused as f64, "calls")
+        .aim(format!("0, of {}", worked.calls))
 }
 
 fn span(ms: u64) -> String {
@@ -204,7 +222,7 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
         seed: SEED,
         ..Course::default()
     };
-    let lower = alone.clone();
+    let (lower, seats) = (alone.clone(), alone.clone());
     let kills = scale.pick(50, 5);
     let killed = Course {
         kills,
@@ -230,6 +248,10 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
         lower_lanes: vendors::lower_lanes(scale)
             .iter()
             .map(course(lower))
+            .collect::<Result<_>>()?,
+        at_once: vendors::at_once(scale)
+            .iter()
+            .map(course(seats))
             .collect::<Result<_>>()?,
         killed: vendors::killed(scale)
             .iter()

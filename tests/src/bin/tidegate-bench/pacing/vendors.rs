@@ -38,6 +38,7 @@ pub(crate) struct Case {
     /// The meter that binds, and its limit.
     pub(crate) meter: &'static str,
     pub(crate) limit: u64,
+    /// Where calls at one moment are limited: for how long each of them has its place.
     pub(crate) window_ms: u64,
     pub(crate) windows: u64,
     /// In all, as days have not all the same length.
@@ -285,6 +286,47 @@ fn zoho(scale: Scale) -> Case {
             .limited(scale.pick(50_000, 1_000))
             .lasting(scale.pick(3, 2))
     }
+}
+
+/// Calls at one moment: each has its place from its leaving to its answer, as nobody sees from outside when it is at work.
+fn zoho_at_once(scale: Scale) -> Case {
+    let takes = Span::new(480, 40);
+    let at_once = case("zoho", Vendor::Zoho, ("at-once", 10), out(takes));
+    Case {
+        job: |_| Job::get("/crm/v8/Contacts"),
+        takes: Some(takes),
+        ..at_once.lasting(scale.pick(600, 120))
+    }
+}
+
+/// Only calls that last count, from their twentieth second on. They have their places from their leaving all the same: with
+/// more of them out, more than the limit could come to last at once.
+fn salesforce_lasting(scale: Scale) -> Case {
+    let takes = Span::new(29_000, 2_000);
+    let lasting = ("long-running", 25);
+    let lasting = case("salesforce", Vendor::Salesforce, lasting, out(takes));
+    Case {
+        job: |_| {
+            Job::write(
+                HttpMethod::Post,
+                "/services/data/v60.0/composite/graph",
+                500,
+            )
+        },
+        takes: Some(takes),
+        ..lasting.lasting(scale.pick(200, 20))
+    }
+}
+
+/// For how long a call is out.
+fn out(takes: Span) -> u64 {
+    let mean_ms = |span: Span| span.least_ms + span.chance_ms / 2;
+    2 * mean_ms(WAY) + mean_ms(takes)
+}
+
+/// Limits of calls at one moment.
+pub(crate) fn at_once(scale: Scale) -> Vec<Case> {
+    vec![zoho_at_once(scale), salesforce_lasting(scale)]
 }
 
 /// A day's window used by the lower lanes alone, which stop short of its end by design: at 95 percent used the ladder lets
