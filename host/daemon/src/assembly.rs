@@ -307,10 +307,13 @@ pub async fn assemble(loaded: Loaded, stop: CancellationToken) -> Result<Assembl
     let syncs: Vec<SyncParts> = config
         .syncs
         .values()
-        .map(|sync| SyncParts {
-            spec: sync.spec.clone(),
-            mapping: plugins[&sync.mapping.plugin].clone(),
-            mapping_config: sync.mapping.config.to_string(),
+        .filter_map(|sync| {
+            let mapping = sync.mapping.as_ref()?;
+            Some(SyncParts {
+                spec: sync.spec.clone(),
+                mapping: plugins[&mapping.plugin].clone(),
+                mapping_config: mapping.config.to_string(),
+            })
         })
         .collect();
     let (syncs, handle) = Syncs::new(Assembly {

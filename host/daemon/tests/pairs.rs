@@ -21,15 +21,15 @@ crm = { plugin = "any" }
 [syncs.people]
 left = { endpoint = "db", object = "people", key = "k" }
 right = { endpoint = "crm", object = "Contact", key = "k" }
-mapping = { plugin = "map" }
+MAPPING
 pair = [{ RULE }]
 "#;
+const MAPPING: &str = r#"mapping = { plugin = "map" }"#;
 
 /// What is found, as `code key: message (help)`.
-fn found(rule: &str) -> Vec<String> {
-    let text = CONFIG.replace("RULE", rule);
+fn found(rule: &str, mapping: &str) -> Vec<String> {
+    let text = CONFIG.replace("RULE", rule).replace("MAPPING", mapping);
     let Loaded { config, findings } = config::parse("c.toml", &text, Path::new("/nowhere"));
-    assert!(!findings.has_errors(), "{:?}", findings.into_problems());
     let left = object(
         "people",
         &[
@@ -85,6 +85,19 @@ fn every_rule_is_held_against_both_sides() {
         ),
     ];
     for (rule, expected) in cases {
-        assert_eq!(found(rule), *expected, "{rule}");
+        assert_eq!(found(rule, MAPPING), *expected, "{rule}");
+        // A sync whose mapping is missing or wrong has all its other mistakes told with that one.
+        let wrong = [
+            ("", "missing-key syncs.people: `mapping` is missing ()"),
+            (
+                r#"mapping = { plugin = "mop" }"#,
+                "unknown-plugin syncs.people.mapping.plugin: there is no plugin `mop` (did you mean `map`?)",
+            ),
+        ];
+        for (mapping, problem) in wrong {
+            let mut all = found(rule, mapping);
+            assert_eq!(all.remove(0), problem, "{rule}");
+            assert_eq!(all, *expected, "{rule}");
+        }
     }
 }

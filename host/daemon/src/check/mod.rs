@@ -104,7 +104,10 @@ async fn mappings(
 ) -> Rules {
     let mut rules = Rules::new();
     for (name, sync) in &config.syncs {
-        let Some(plugin) = plugins.get(&sync.mapping.plugin) else {
+        let Some(mapping) = &sync.mapping else {
+            continue;
+        };
+        let Some(plugin) = plugins.get(&mapping.plugin) else {
             continue;
         };
         if plugin.manifest().plugin.kind != PluginKind::Mapping {
@@ -116,7 +119,7 @@ async fn mappings(
             fields.iter().map(field_type).collect()
         };
         let context = MappingContext {
-            config: sync.mapping.config.to_string(),
+            config: mapping.config.to_string(),
             left: types(schemas.left),
             right: types(schemas.right),
         };

@@ -34,13 +34,15 @@ pub fn check(config: &Config, manifests: &BTreeMap<Arc<str>, Manifest>, findings
         actions(config, manifests, &sync.spec, findings);
     }
     for (name, sync) in &config.syncs {
-        let Some(manifest) = manifests.get(&sync.mapping.plugin) else {
+        let Some(mapping) = &sync.mapping else {
+            continue;
+        };
+        let Some(manifest) = manifests.get(&mapping.plugin) else {
             continue;
         };
         let key = join(&join("syncs", name), "mapping");
         if kind(manifest, PluginKind::Mapping, &key, findings) {
-            let config = &sync.mapping.config;
-            schema(config, manifest, &join(&key, "config"), findings);
+            schema(&mapping.config, manifest, &join(&key, "config"), findings);
         }
     }
 }

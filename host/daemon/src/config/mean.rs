@@ -298,25 +298,30 @@ impl Meaning<'_> {
             );
         }
         let weight = u32::try_from(weight).unwrap_or(1);
+        // All mistakes are told before the sync is given up for one of them.
+        let lanes = super::lanes::mean(&sync.lanes, self.findings);
+        let references = super::references::mean(name, self.written, self.findings);
+        let pairs = super::pairs::mean(key, sync, self.findings);
+        let actions = super::actions::mean(&sync.actions, self.findings);
         Some(Sync {
             spec: SyncSpec {
                 name: name.into(),
                 left: left?,
                 right: right?,
                 lane: sync.lane.unwrap_or_default(),
-                lanes: super::lanes::mean(&sync.lanes, self.findings),
+                lanes,
                 weight,
                 linger_ms: sync.linger_ms.unwrap_or(LINGER_MS),
                 conflict: sync.conflict.unwrap_or_default(),
                 field_conflicts: sync.field_conflicts.clone(),
-                references: super::references::mean(name, self.written, self.findings),
-                pairs: super::pairs::mean(key, sync, self.findings),
-                actions: super::actions::mean(&sync.actions, self.findings),
+                references,
+                pairs,
+                actions,
                 brake,
                 initial: sync.initial.unwrap_or_default(),
                 queue_max: usize::try_from(queue_max).unwrap_or(usize::MAX),
             },
-            mapping: mapping?,
+            mapping,
         })
     }
 

@@ -176,7 +176,8 @@ impl<S> Auth<S> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sync {
     pub spec: SyncSpec,
-    pub mapping: Mapping,
+    /// Absent only where the file is wrong there, so that the rest of the sync is judged too.
+    pub mapping: Option<Mapping>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
