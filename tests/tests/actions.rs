@@ -13,44 +13,25 @@ use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
 use tidegate_tests::host::Host;
 use tidegate_tests::{crm, outsider::Outsider, things};
 
-const SYNCS: &str = r#"
-[syncs.people]
-initial = "left"
-left = { endpoint = "db", object = "people", key = "contact_id" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[[syncs.people.actions]]
-side = "left"
-field = "merged_into"
-does = "merge"
-[[syncs.people.actions]]
-side = "left"
-field = "deleted_at"
-does = "delete"
-{brake}
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
-
-[syncs.leads]
-initial = "left"
-left = { endpoint = "db", object = "leads" }
-right = { endpoint = "crm", object = "Lead", key = "Tidegate_Id__c" }
-[[syncs.leads.actions]]
-side = "left"
-field = "stage"
-does = "convert"
-equals = "won"
-[syncs.leads.mapping]
-plugin = "field-map"
-[syncs.leads.mapping.config]
-rules = [{ left = "name", right = "LastName" }, { left = "company", right = "Company" }]
+const MARKED: &str = r#"
+left = { key = "contact_id" }
+actions = [
+    { side = "left", field = "merged_into", does = "merge" },
+    { side = "left", field = "deleted_at", does = "delete" },
+]
+"#;
+const CONVERTED: &str = r#"
+actions = [{ side = "left", field = "stage", does = "convert", equals = "won" }]
 "#;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn host(org: &Handle, brake: &str) -> Result<Host> {
-    crm::host(org, "actions.db", "500ms", &SYNCS.replace("{brake}", brake))
+    let marked = format!("{MARKED}{brake}");
+    let people = crm::sync("people", "Contact", &[("name", "LastName")], &marked)?;
+    let rules = [("name", "LastName"), ("company", "Company")];
+    let leads = crm::sync("leads", "Lead", &rules, CONVERTED)?;
+    crm::host(org, "actions.db", "500ms", &(people + &leads))
 }
 
 fn fill(database: &Connection, people: u64, leads: u64) -> Result<()> {
@@ -309,7 +290,7 @@ async fn lost_answers_and_kills_double_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_marks_and_merges_is_braked() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
-    let brake = "[syncs.people.brake]\nshare = 0.1\nwindow = \"10m\"\nleast = 5";
+    let brake = r#"brake = { share = 0.1, window = "10m", least = 5 }"#;
     let mut host = host(&org, brake)?;
     let database = things::database(&host, "actions.db")?;
     fill(&database, PEOPLE, 1)?;

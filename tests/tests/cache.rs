@@ -10,18 +10,9 @@ use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
 use tidegate_tests::outsider::Outsider;
 use tidegate_tests::{crm, host::Host, things};
 
-const SYNC: &str = r#"
-[syncs.people]
-initial = "left"
-left = { endpoint = "db", object = "people" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }{more}]
-"#;
+const NAME: (&str, &str) = ("name", "LastName");
+const PHONE: (&str, &str) = ("phone", "Phone");
 const OFF: &str = "[cache]\nmemory-bytes-max = 0\n";
-const PHONE: &str = r#", { left = "phone", right = "Phone" }"#;
 const ROWS: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A start that a person must help is tried again after a minute; one that an old answer hindered, at once.
@@ -68,8 +59,11 @@ async fn set_phone_hidden(org: &Handle, hidden: bool) -> Result<()> {
 async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
     set_phone_hidden(&org, true).await?;
-    let config = |more: &str| crm::config(&org, "people.db", "1h", &SYNC.replace("{more}", more));
-    let mut host = Host::new(&config("")?)?;
+    let config = |rules| {
+        let people = crm::sync("people", "Contact", rules, "")?;
+        crm::config(&org, "people.db", "1h", &people)
+    };
+    let mut host = Host::new(&config(&[NAME])?)?;
     host.give_credentials(&Credentials::default())?;
     let database = things::database(&host, "people.db")?;
     database.execute_batch(
@@ -93,7 +87,10 @@ async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()>
     ensure!(status.cache.store_answers > 0, "{:?}", status.cache);
     host.kill()?;
 
-    std::fs::write(host.path("tidegate.toml"), format!("{OFF}{}", config("")?))?;
+    std::fs::write(
+        host.path("tidegate.toml"),
+        format!("{OFF}{}", config(&[NAME])?),
+    )?;
     let (off_all, off, status) = start(&mut host, &org).await?;
     println!("restart without the cache: {off_all} calls, {off} of them describes");
     ensure!(off > 0 && off_all > kept_all, "{off_all} calls");
@@ -101,11 +98,11 @@ async fn a_restart_describes_nothing_anew_and_misses_nothing_new() -> Result<()>
     host.kill()?;
 
     // What is kept does not know the field yet, and the sync needs it.
-    std::fs::write(host.path("tidegate.toml"), config("")?)?;
+    std::fs::write(host.path("tidegate.toml"), config(&[NAME])?)?;
     start(&mut host, &org).await?;
     host.kill()?;
     set_phone_hidden(&org, false).await?;
-    std::fs::write(host.path("tidegate.toml"), config(PHONE)?)?;
+    std::fs::write(host.path("tidegate.toml"), config(&[NAME, PHONE])?)?;
     host.start()?;
     runs(&mut host, AT_ONCE).await?;
     host.stop().await

@@ -12,45 +12,26 @@ use tidegate_simulator::salesforce::{Handle, Options, Simulator};
 use tidegate_tests::{crm, outsider::Outsider, things};
 
 /// The second reference is found by what both systems say of their fields.
-const FAMILIES: &str = r#"
-[syncs.contacts]
-initial = "left"
-left = { endpoint = "db", object = "contacts" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[[syncs.contacts.references]]
-left = "company_id"
-right = "AccountId"
-sync = "companies"
-[syncs.contacts.mapping]
-plugin = "field-map"
-[syncs.contacts.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
-
-[syncs.deals]
-initial = "left"
-left = { endpoint = "db", object = "deals" }
-right = { endpoint = "crm", object = "Opportunity", key = "Tidegate_Id__c" }
-[[syncs.deals.references]]
-left = "company_id"
-right = "AccountId"
-[syncs.deals.mapping]
-plugin = "field-map"
-[syncs.deals.mapping.config]
-rules = [
-    { left = "name", right = "Name" },
-    { left = "stage", right = "StageName" },
-    { left = "closes", right = "CloseDate" },
-]
-
-[syncs.companies]
-initial = "left"
-left = { endpoint = "db", object = "companies" }
-right = { endpoint = "crm", object = "Account", key = "Tidegate_Id__c" }
-[syncs.companies.mapping]
-plugin = "field-map"
-[syncs.companies.mapping.config]
-rules = [{ left = "name", right = "Name" }]
-"#;
+fn families() -> Result<String> {
+    let contacts = crm::sync(
+        "contacts",
+        "Contact",
+        &[("name", "LastName")],
+        r#"references = [{ left = "company_id", right = "AccountId", sync = "companies" }]"#,
+    )?;
+    let deals = crm::sync(
+        "deals",
+        "Opportunity",
+        &[
+            ("name", "Name"),
+            ("stage", "StageName"),
+            ("closes", "CloseDate"),
+        ],
+        r#"references = [{ left = "company_id", right = "AccountId" }]"#,
+    )?;
+    let companies = crm::sync("companies", "Account", &[("name", "Name")], "")?;
+    Ok([contacts, deals, companies].concat())
+}
 
 const COMPANIES: u64 = 1_000;
 /// Every tenth company's name is longer than the vendor takes.
@@ -138,7 +119,7 @@ fn calls(org: &Handle) -> Result<u64> {
 async fn families_arrive_in_a_handful_of_calls_without_an_orphan() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
     // Nobody but us changes anything, so that one look is enough.
-    let mut host = crm::host(&org, "families.db", "1d", FAMILIES)?;
+    let mut host = crm::host(&org, "families.db", "1d", &families()?)?;
     let database = things::database(&host, "families.db")?;
     fill(&database)?;
     host.start()?;
@@ -192,18 +173,10 @@ async fn families_arrive_in_a_handful_of_calls_without_an_orphan() -> Result<()>
     host.stop().await
 }
 
-const PEOPLE: &str = r#"
-[syncs.people]
+const BOSSES: &str = r#"
 initial = "both"
-left = { endpoint = "db", object = "people", key = "contact_id" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[[syncs.people.references]]
-left = "boss_id"
-right = "Boss__c"
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
+left = { key = "contact_id" }
+references = [{ left = "boss_id", right = "Boss__c" }]
 "#;
 
 /// Each one's boss by name, here and there.
@@ -237,7 +210,8 @@ async fn a_circle_is_closed_and_references_go_both_ways() -> Result<()> {
         ..Options::default()
     })
     .await?;
-    let mut host = crm::host(&org, "families.db", "500ms", PEOPLE)?;
+    let people = crm::sync("people", "Contact", &[("name", "LastName")], BOSSES)?;
+    let mut host = crm::host(&org, "families.db", "500ms", &people)?;
     let database = things::database(&host, "families.db")?;
     database.execute_batch(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, contact_id TEXT UNIQUE,

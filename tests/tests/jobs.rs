@@ -9,17 +9,6 @@ use tidegate::status::{Status, SyncStatus};
 use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{crm, things};
 
-const SYNC: &str = r#"
-[syncs.people]
-initial = "left"
-left = { endpoint = "db", object = "people" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
-"#;
-
 /// More than other methods carry for what a job costs.
 const ROWS: u64 = 8_000;
 /// Of them, those whose name the vendor refuses.
@@ -75,7 +64,8 @@ async fn killed_at(step: Fault) -> Result<()> {
         ..Options::default()
     })
     .await?;
-    let mut host = crm::host(&org, "people.db", "1h", SYNC)?;
+    let plain = crm::sync("people", "Contact", &[("name", "LastName")], "")?;
+    let mut host = crm::host(&org, "people.db", "1h", &plain)?;
     let database = things::database(&host, "people.db")?;
     database.execute_batch(&format!(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL);

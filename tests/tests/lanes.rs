@@ -13,22 +13,17 @@ use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{crm, host::Host, outsider::Outsider, things};
 
 /// The rule reads a field that no rule of the mapping does.
-const SYNC: &str = r#"
-[syncs.deals]
-lane = "backfill"
-initial = "none"
-left = { endpoint = "db", object = "deals" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[[syncs.deals.lanes]]
-lane = "critical"
-operations = ["create", "update"]
-field = "amount"
-above = 50000
-[syncs.deals.mapping]
-plugin = "field-map"
-[syncs.deals.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
-"#;
+/// Large deals go before all others.
+fn with_lane(lane: &str) -> Result<String> {
+    let own = format!(
+        r#"
+        lane = "{lane}"
+        initial = "none"
+        lanes = [{{ lane = "critical", operations = ["create", "update"], field = "amount", above = 50000 }}]
+        "#
+    );
+    crm::sync("deals", "Contact", &[("name", "LastName")], &own)
+}
 
 /// More than the rounds of the normal lane carry together: five, of two full requests each.
 const ROWS: u64 = 11_000;
@@ -93,8 +88,7 @@ async fn a_critical_change_overtakes_a_flood() -> Result<()> {
         ..Options::default()
     })
     .await?;
-    let sync = SYNC.replace("lane = \"backfill\"", "lane = \"normal\"");
-    let mut host = crm::host(&org, "deals.db", crm::USUAL, &sync)?;
+    let mut host = crm::host(&org, "deals.db", crm::USUAL, &with_lane("normal")?)?;
     let database = things::database(&host, "deals.db")?;
     database.execute_batch(
         "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",
@@ -160,7 +154,7 @@ fn insert(database: &Connection, name: &str, amount: i64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allowance_that_runs_out_is_for_urgent_work() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
-    let mut host = crm::host(&org, "deals.db", crm::USUAL, SYNC)?;
+    let mut host = crm::host(&org, "deals.db", crm::USUAL, &with_lane("backfill")?)?;
     let database = things::database(&host, "deals.db")?;
     database.execute_batch(
         "CREATE TABLE deals (id INTEGER PRIMARY KEY, name TEXT NOT NULL, amount INTEGER)",

@@ -14,21 +14,12 @@ use tidegate_gateway::Secret;
 use tidegate_simulator::salesforce::{Credentials, Handle, Options, Simulator};
 use tidegate_tests::{crm, hook::Hook, host::Host, things};
 
-const REST: &str = r#"
+const ALERTS: &str = r#"
 [alerts]
 url = "{hook}"
 secret = { file = "hook-secret" }
-
-[syncs.people]
-initial = "left"
-brake = { share = 0.05, window = "10m", least = 2 }
-left = { endpoint = "db", object = "people" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
 "#;
+const BRAKE: &str = r#"brake = { share = 0.05, window = "10m", least = 2 }"#;
 
 const SECRET: &str = "a secret of sixteen bytes";
 const ROWS: u64 = 20;
@@ -136,7 +127,8 @@ fn add(database: &Connection, name: &str, count: u64) -> Result<()> {
 async fn held_syncs_lose_nothing_and_go_on_at_once() -> Result<()> {
     let hook = Hook::start(&[]).await?;
     let org = Simulator::start(Options::default()).await?;
-    let rest = REST.replace("{hook}", &hook.url);
+    let braked = crm::sync("people", "Contact", &[("name", "LastName")], BRAKE)?;
+    let rest = ALERTS.replace("{hook}", &hook.url) + &braked;
     let mut host = Host::new(&crm::config(&org, "things.db", crm::USUAL, &rest)?)?;
     let database = things::database(&host, "things.db")?;
     things::table(

@@ -10,32 +10,22 @@ use tidegate_simulator::salesforce::{Handle, Options, Simulator};
 use tidegate_tests::{built, crm, host::Host, things};
 use tokio::time::Instant;
 
-const SYNC: &str = r#"
-[syncs.{sync}]
-initial = "left"
-left = { endpoint = "db", object = "{object}" }
-right = { endpoint = "crm", object = "{object}", key = "Tidegate_Id__c" }
-[syncs.{sync}.mapping]
-plugin = "field-map"
-[syncs.{sync}.mapping.config]
-rules = [{rules}]
-"#;
+/// An object whose table has its name, and what is carried over of it.
+type Object<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const INTERVAL_S: u64 = 4;
 
-fn host_of(org: &Handle, syncs: &[(&str, &str)], interval: &str) -> Result<Host> {
-    let syncs: String = syncs
-        .iter()
-        .map(|(object, rules)| {
-            let sync = SYNC.replace("{sync}", &object.to_lowercase());
-            sync.replace("{object}", object).replace("{rules}", rules)
-        })
-        .collect();
+fn host_of(org: &Handle, objects: &[Object<'_>], interval: &str) -> Result<Host> {
+    let syncs = objects.iter().map(|(object, rules)| {
+        let own = format!("left = {{ object = \"{object}\" }}");
+        crm::sync(&object.to_lowercase(), object, rules, &own)
+    });
+    let syncs: String = syncs.collect::<Result<_>>()?;
     crm::host(org, "plans.db", interval, &syncs)
 }
 
-const PEOPLE: (&str, &str) = ("Contact", r#"{ left = "name", right = "LastName" }"#);
+const PEOPLE: Object<'_> = ("Contact", &[("name", "LastName")]);
 
 fn people(database: &Connection, count: u64) -> Result<()> {
     Ok(database.execute_batch(&format!(
@@ -207,17 +197,18 @@ async fn a_budget_is_kept_or_told() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_looks_cost_what_the_plan_says() -> Result<()> {
     let org = Simulator::start(Options::default()).await?;
-    let syncs = [
+    let syncs: [Object<'_>; 5] = [
         PEOPLE,
-        ("Account", r#"{ left = "name", right = "Name" }"#),
-        ("Case", r#"{ left = "subject", right = "Subject" }"#),
-        (
-            "Lead",
-            r#"{ left = "name", right = "LastName" }, { left = "company", right = "Company" }"#,
-        ),
+        ("Account", &[("name", "Name")]),
+        ("Case", &[("subject", "Subject")]),
+        ("Lead", &[("name", "LastName"), ("company", "Company")]),
         (
             "Opportunity",
-            r#"{ left = "name", right = "Name" }, { left = "stage", right = "StageName" }, { left = "closes", right = "CloseDate" }"#,
+            &[
+                ("name", "Name"),
+                ("stage", "StageName"),
+                ("closes", "CloseDate"),
+            ],
         ),
     ];
     let tables = "CREATE TABLE Account (id INTEGER PRIMARY KEY, name TEXT NOT NULL);

@@ -13,17 +13,10 @@ use tidegate_simulator::salesforce::{Fault, Options, Simulator, When};
 use tidegate_tests::{built, crm, outsider::Outsider, things};
 
 /// Nobody pairs; but nothing is written before both sides are read.
-const PEOPLE: &str = r#"
-[syncs.people]
-left = { endpoint = "db", object = "people", key = "contact_id" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[[syncs.people.pair]]
-left = "name"
-right = "LastName"
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
+const PAIRED: &str = r#"
+initial = "both"
+left = { key = "contact_id" }
+pair = [{ left = "name", right = "LastName" }]
 "#;
 
 const HERE: u64 = 1_500;
@@ -77,7 +70,8 @@ async fn a_first_sync_tells_how_far_it_is_and_its_counts_add_up() -> Result<()> 
             .call("POST", "/composite/sobjects", Some(&body))
             .await?;
     }
-    let mut host = crm::host(&org, "people.db", "500ms", PEOPLE)?;
+    let sync = crm::sync("people", "Contact", &[("name", "LastName")], PAIRED)?;
+    let mut host = crm::host(&org, "people.db", "500ms", &sync)?;
     let database = things::database(&host, "people.db")?;
     database.execute_batch(&format!(
         "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, contact_id TEXT UNIQUE);

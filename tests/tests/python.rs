@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tidegate::status::SyncState;
 use tidegate_simulator::salesforce::{Handle, Options, Simulator};
-use tidegate_tests::{built, host::Host};
+use tidegate_tests::{built, crm, host::Host};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use judge::{Given, OUTSIDE};
@@ -41,43 +41,13 @@ CREATE TABLE people (
     status TEXT
 )";
 
-const CONFIG: &str = r#"
-[host]
-log = "info"
-
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
-[plugins.normalise-py]
-file = "{plugins}/normalise-py.wasm"
-
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:people.db" }
-
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "{org}" }
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-
-[syncs.people]
+const NORMALISED: &str = r#"
 conflict = "newest"
 initial = "both"
-[syncs.people.left]
-endpoint = "db"
-object = "people"
-key = "salesforce_id"
-[syncs.people.right]
-endpoint = "crm"
-object = "Contact"
-key = "Tidegate_Id__c"
-[syncs.people.mapping]
+left = { key = "salesforce_id" }
+[mapping]
 plugin = "normalise-py"
-[syncs.people.mapping.config]
+[mapping.config]
 fields = [
     { left = "first_name", right = "FirstName", kind = "name" },
     { left = "last_name", right = "LastName", kind = "name" },
@@ -101,7 +71,6 @@ async fn a_mapping_in_python_and_another_application_keep_in_step() {
 }
 
 async fn play(seed: u64) -> Result<()> {
-    let plugins = built::plugins(&["salesforce", "sqlite", "normalise-py"]).canonicalize()?;
     let options = Options {
         seed,
         late_visible_ms_max: 40,
@@ -109,9 +78,11 @@ async fn play(seed: u64) -> Result<()> {
     };
     let credentials = options.credentials.clone();
     let org = Simulator::start(options).await?;
-    let config = CONFIG
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{org}", org.base_url());
+    let plugin = built::plugins(&["normalise-py"]).join("normalise-py.wasm");
+    let file = plugin.canonicalize()?.display().to_string();
+    let plugin = format!("[plugins.normalise-py]\nfile = {file:?}\n");
+    let people = crm::sync("people", "Contact", &[], NORMALISED)?;
+    let config = crm::config(&org, "people.db", crm::USUAL, &(plugin + &people))?;
     let mut host = Host::new(&config)?;
     host.give_credentials(&credentials)?;
     let mut people = People::create(&host.path("people.db"), seed)?;

@@ -10,20 +10,11 @@ use tidegate::status::{DeadLetter, SyncStatus};
 use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{crm, things};
 
-const SYNC: &str = r#"
-[syncs.people]
-initial = "left"
-left = { endpoint = "db", object = "people" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[syncs.people.mapping]
-plugin = "field-map"
-[syncs.people.mapping.config]
-rules = [
-    { left = "name", right = "LastName" },
-    { left = "badge", right = "Badge__c" },
-    { left = "born", right = "Birthdate" },
-]
-"#;
+const RULES: &[(&str, &str)] = &[
+    ("name", "LastName"),
+    ("badge", "Badge__c"),
+    ("born", "Birthdate"),
+];
 
 const ROWS: u64 = 6_000;
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -112,7 +103,8 @@ async fn bad_rows_have_their_own_outcomes_and_the_rest_is_unharmed() -> Result<(
     for (fault, when) in TROUBLE {
         org.set_fault(*fault, *when);
     }
-    let mut host = crm::host(&org, "people.db", "1h", SYNC)?;
+    let people = crm::sync("people", "Contact", RULES, "")?;
+    let mut host = crm::host(&org, "people.db", "1h", &people)?;
     fill(&things::database(&host, "people.db")?)?;
     let bad: u64 = BAD.iter().map(|(_, count)| count).sum();
     host.start()?;

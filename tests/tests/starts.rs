@@ -12,29 +12,21 @@ use tidegate::control::Answer;
 use tidegate::status::{Command, Status, SyncState, SyncStatus};
 use tidegate_sandbox::embed_manifest;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
-use tidegate_tests::{built, host::Host, things};
+use tidegate_tests::{built, crm, host::Host, things};
 
-const CONFIG: &str = r#"
+/// What stands beside the database and the crm, of which the sync `late` is.
+const BESIDE: &str = r#"
 [host]
 log = "info"
 
-[plugins.sqlite]
-file = "{plugins}/sqlite.wasm"
 [plugins.whole]
 file = "whole.wasm"
-[plugins.salesforce]
-file = "{plugins}/salesforce.wasm"
-[plugins.field-map]
-file = "{plugins}/field-map.wasm"
 [plugins.hostile]
 file = "{plugins}/hostile.wasm"
 limits = { cpu-ms-max = 300 }
 [plugins.hostile-mapping]
 file = "{plugins}/hostile-mapping.wasm"
 
-[endpoints.db]
-plugin = "sqlite"
-origins = { main = "sqlite:things.db" }
 [endpoints.whole]
 plugin = "whole"
 origins = { main = "sqlite:whole.db" }
@@ -56,23 +48,6 @@ origins = { main = "sqlite:beside.db" }
 [endpoints.renamed]
 plugin = "hostile"
 origins = { main = "sqlite:renamed.db" }
-
-[endpoints.crm]
-plugin = "salesforce"
-origins = { main = "http://127.0.0.1:{port}" }
-[endpoints.crm.auth]
-scheme = "oauth2-client-credentials"
-client-id = { file = "client-id" }
-client-secret = { file = "client-secret" }
-
-[syncs.late]
-initial = "left"
-left = { endpoint = "db", object = "late" }
-right = { endpoint = "crm", object = "Contact", key = "Tidegate_Id__c" }
-[syncs.late.mapping]
-plugin = "field-map"
-[syncs.late.mapping.config]
-rules = [{ left = "name", right = "LastName" }]
 
 [syncs.whole-late]
 initial = "left"
@@ -219,9 +194,10 @@ async fn one_that_can_not_start_keeps_no_other_from_running() -> Result<()> {
     .canonicalize()?;
     // Nobody listens there once this is dropped.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let mut config = CONFIG
-        .replace("{plugins}", &plugins.display().to_string())
-        .replace("{port}", &port.to_string());
+    let beside = BESIDE.replace("{plugins}", &plugins.display().to_string());
+    let late = crm::sync("late", "Contact", &[("name", "LastName")], "")?;
+    let url = format!("http://127.0.0.1:{port}");
+    let mut config = crm::config_at(&url, "things.db", crm::USUAL, &(beside + &late))?;
     for (name, _) in SINKS {
         config += &things::sync(name);
     }
