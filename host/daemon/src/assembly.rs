@@ -107,11 +107,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Of a command that looks and writes nothing.
-    pub(crate) fn to_look(command: &'static str) -> Self {
+    /// Of a command that may look and set up, and writes no record.
+    pub(crate) fn without_records(command: &'static str) -> Self {
         Self {
             clock: Arc::new(SystemClock::new()),
-            journal: Arc::new(NoWrites(command)),
+            journal: Arc::new(NoRecords(command)),
             allowances: Allowances::default(),
             answers: Answers::default(),
             seed: 0,
@@ -120,11 +120,11 @@ impl Shared {
 }
 
 /// The command has nowhere to keep an intent.
-struct NoWrites(&'static str);
+struct NoRecords(&'static str);
 
-impl Journal for NoWrites {
+impl Journal for NoRecords {
     fn intend(&self, _intent: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        let refused = JournalError(format!("`tidegate {}` writes nothing", self.0));
+        let refused = JournalError(format!("`tidegate {}` writes no records", self.0));
         async { Err(refused) }.boxed()
     }
 }

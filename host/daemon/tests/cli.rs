@@ -171,3 +171,36 @@ fn a_file_that_is_no_plugin_is_inspected_with_a_code() {
         );
     }
 }
+
+/// What it would lose must not be wanted by anybody.
+#[test]
+fn nothing_is_removed_from_an_endpoint_in_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = r#"
+[plugins]
+any = { file = "any.wasm" }
+[endpoints]
+db = { plugin = "any" }
+crm = { plugin = "any" }
+[syncs.people]
+left = { endpoint = "db", object = "people", key = "k" }
+right = { endpoint = "crm", object = "Contact", key = "k" }
+mapping = { plugin = "any" }
+"#;
+    std::fs::write(folder.path().join("tidegate.toml"), config).expect("the config");
+    for (endpoint, wanted, words) in [
+        ("db", "endpoint-in-use", "still named by `people`"),
+        ("crm", "endpoint-in-use", "still named by `people`"),
+        ("dp", "unknown-endpoint", "did you mean `db`?"),
+    ] {
+        let removed = tidegate(folder.path(), &["remove", endpoint, "--json"]);
+        assert_eq!(code(&removed), Some(2));
+        let answer = json(&removed);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(
+            answer["code"] == wanted && message.contains(words),
+            "{endpoint}: {answer}"
+        );
+    }
+    assert!(!folder.path().join("data").exists(), "it changes nothing");
+}

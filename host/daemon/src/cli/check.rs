@@ -101,7 +101,7 @@ fn reaches(
     credentials: BTreeMap<Arc<str>, Granted>,
     findings: &Findings,
 ) -> BTreeMap<Arc<str>, Reach> {
-    let shared = Shared::to_look("check");
+    let shared = Shared::without_records("check");
     let sound = |name: &str| findings.problems_of(&join("endpoints", name)).is_empty();
     let mut reaches = BTreeMap::new();
     for (name, Granted { own, accounts }) in credentials {

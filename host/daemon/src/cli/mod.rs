@@ -11,6 +11,7 @@ mod plugin;
 mod print;
 mod progress;
 mod quota;
+mod remove;
 mod run;
 mod status;
 mod store;
@@ -78,6 +79,8 @@ enum Command {
     Pair(pair::PairArguments),
     /// End a running host as SIGTERM does
     Stop,
+    /// Take away what was set up at an endpoint that no sync names any more
+    Remove(remove::RemoveArguments),
     /// Export, import or verify the store of a host that is not running
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Dead(dead) => ask(status::command(dead)),
         Command::Pair(arguments) => ask(pair::request(arguments)),
         Command::Stop => ask(Request::Stop),
+        Command::Remove(arguments) => remove::run(&config, &arguments, &terminal),
         Command::Store(command) => store::run(&config, &command, &terminal),
         Command::Demo(arguments) => demo::run(&arguments, &terminal),
         Command::Sim(command) => simulate(command, &terminal),

@@ -75,7 +75,7 @@ pub(crate) async fn look(
     only: Option<&str>,
     findings: &Findings,
 ) -> Result<Option<Seen>, LookError> {
-    let shared = Shared::to_look("plan");
+    let shared = Shared::without_records("plan");
     let gateways = gateways(config, plugins, credentials, &shared, findings);
     if let Some(store) = store {
         allowances::recall(store, &gateways)?;
