@@ -8,9 +8,9 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::batch::Expected;
 use crate::engine::{Applied, Commit, Engine, EngineError, EngineStats, Visit};
@@ -20,13 +20,16 @@ use crate::overlay::{Layer, Overlay};
 use crate::range::KeyRange;
 
 const FILE: &str = "data.redb";
-const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new("entries");
+type Bytes = &'static [u8];
+const ENTRIES: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("entries");
 
 /// When the overlay holds this much, `apply` writes it itself: the bound of what waits in memory.
 const OVERLAY_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) struct Redb {
+    /// As of the last transaction, for all reads: opening it costs more than a read. `None` while one is written, which
+    /// can't use the room again of what a reader may still look at.
+    table: RwLock<Option<Arc<ReadOnlyTable<Bytes, Bytes>>>>,
     db: Database,
     overlay: RwLock<Overlay>,
     durable: Mutex<u64>,
@@ -39,9 +42,9 @@ impl Redb {
     pub(crate) fn create(folder: &Path, cache_bytes: u64) -> Result<Self, EngineOpenError> {
         fs::create_dir(folder)?;
         let path = folder.join(FILE);
-        let engine = Self::start(folder, cache_bytes, |builder| builder.create(&path))?;
-        engine.write(&Layer::new())?;
-        Ok(engine)
+        let db = Self::start(cache_bytes, |builder| builder.create(&path))?;
+        write(&db, &Layer::new())?;
+        Self::over(db, folder, cache_bytes)
     }
 
     /// Opens a finished database; the owner's lock is held.
@@ -51,22 +54,22 @@ impl Redb {
         if fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
             return Err(EngineOpenError::missing(path));
         }
-        Self::start(folder, cache_bytes, |builder| builder.open(&path))
+        let db = Self::start(cache_bytes, |builder| builder.open(&path))?;
+        Self::over(db, folder, cache_bytes)
     }
 
     fn start(
-        folder: &Path,
         cache_bytes: u64,
         open: impl Fn(&redb::Builder) -> Result<Database, DatabaseError>,
-    ) -> Result<Self, EngineOpenError> {
+    ) -> Result<Database, EngineOpenError> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
         let mut tries = 0;
-        let db = loop {
+        loop {
             // redb trusts its files where checking would cost, so damage may also show as a panic.
             let opened = panic::catch_unwind(AssertUnwindSafe(|| open(&builder)));
             match opened {
-                Ok(Ok(db)) => break db,
+                Ok(Ok(db)) => return Ok(db),
                 Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
                     tries += 1;
                     if tries == folder::LOCK_TRIES {
@@ -77,8 +80,12 @@ impl Redb {
                 Ok(Err(error)) => return Err(EngineError::from(redb::Error::from(error)).into()),
                 Err(_) => return Err(EngineOpenError::panicked()),
             }
-        };
+        }
+    }
+
+    fn over(db: Database, folder: &Path, cache_bytes: u64) -> Result<Self, EngineOpenError> {
         Ok(Self {
+            table: RwLock::new(Some(Arc::new(table(&db)?))),
             db,
             overlay: RwLock::default(),
             durable: Mutex::new(0),
@@ -87,26 +94,17 @@ impl Redb {
         })
     }
 
-    /// One transaction for all of a layer; durable on return.
-    fn write(&self, layer: &Layer) -> Result<(), EngineError> {
-        let transaction = self.db.begin_write().map_err(redb::Error::from)?;
-        {
-            let mut table = transaction.open_table(ENTRIES).map_err(redb::Error::from)?;
-            for (key, change) in layer {
-                match change {
-                    Some(entry) => table
-                        .insert(key.as_slice(), entry.as_slice())
-                        .map_err(redb::Error::from)?,
-                    None => table.remove(key.as_slice()).map_err(redb::Error::from)?,
-                };
-            }
+    fn table(&self) -> Result<Arc<ReadOnlyTable<Bytes, Bytes>>, EngineError> {
+        let shared = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        match &*shared {
+            Some(shared) => Ok(Arc::clone(shared)),
+            None => Ok(Arc::new(table(&self.db)?)),
         }
-        Ok(transaction.commit().map_err(redb::Error::from)?)
     }
 
-    fn table(&self) -> Result<redb::ReadOnlyTable<&'static [u8], &'static [u8]>, EngineError> {
-        let transaction = self.db.begin_read().map_err(redb::Error::from)?;
-        Ok(transaction.open_table(ENTRIES).map_err(redb::Error::from)?)
+    fn share(&self, table: Option<ReadOnlyTable<Bytes, Bytes>>) {
+        let mut shared = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        *shared = table.map(Arc::new);
     }
 
     fn layers(&self) -> RwLockReadGuard<'_, Overlay> {
@@ -125,6 +123,28 @@ impl Redb {
             Expected::Value(value) => found.as_ref() == Some(value),
         })
     }
+}
+
+/// One transaction for all of a layer; durable on return.
+fn write(db: &Database, layer: &Layer) -> Result<(), EngineError> {
+    let transaction = db.begin_write().map_err(redb::Error::from)?;
+    {
+        let mut table = transaction.open_table(ENTRIES).map_err(redb::Error::from)?;
+        for (key, change) in layer {
+            match change {
+                Some(entry) => table
+                    .insert(key.as_slice(), entry.as_slice())
+                    .map_err(redb::Error::from)?,
+                None => table.remove(key.as_slice()).map_err(redb::Error::from)?,
+            };
+        }
+    }
+    Ok(transaction.commit().map_err(redb::Error::from)?)
+}
+
+fn table(db: &Database) -> Result<ReadOnlyTable<Bytes, Bytes>, EngineError> {
+    let transaction = db.begin_read().map_err(redb::Error::from)?;
+    Ok(transaction.open_table(ENTRIES).map_err(redb::Error::from)?)
 }
 
 impl Engine for Redb {
@@ -157,7 +177,10 @@ impl Engine for Redb {
                 let mut layers = self.layers_mut();
                 (layers.begin_write(), layers.seq())
             };
-            self.write(&layer)?;
+            self.share(None);
+            write(&self.db, &layer)?;
+            // Readers see the new table before the layer goes whose changes it holds.
+            self.share(Some(table(&self.db)?));
             self.layers_mut().end_write();
             *durable = written;
         }
