@@ -4,19 +4,28 @@
 //! What a field asks for is derived from what it holds, like everything that a round does. A record that is marked
 //! as gone ends on the other side, and the link sleeps: both ids are kept, so that clearing the mark can bring the other
 //! side's record back under its own.
+//!
+//! - [`contested`]: what is marked as gone here and lives or has changed there
+//! - [`merging`]: what a record becomes part of
+
+mod contested;
+mod merging;
+
+pub use merging::{hold, survivor};
 
 use std::sync::Arc;
 
 use crate::batch::Cell;
 use crate::lanes::Is;
-use crate::ledger::{Base, Ledger, LedgerError, SyncId};
-use crate::merge::{Decision, Mapped, Write, bare, changed, outgoing, usual, winner};
+use crate::merge::{Decision, Mapped, Write, bare, changed, usual};
 use crate::model::Model;
 use crate::plugin::OperationKind;
-use crate::record::{Bond, Deed, Entry, FieldId, IdRef, Link, Pending, Reason};
-use crate::reference::{ParentKey, id_of};
+use crate::record::{Deed, Entry, FieldId, Link, Pending, Reason};
+use crate::reference::id_of;
 use crate::sync::Side;
 use crate::value::Value;
+
+use contested::{came_back, contested};
 
 /// What a field's value has done to the other side's record.
 #[derive(
@@ -228,98 +237,6 @@ fn merge(
     Decision::Write(write)
 }
 
-/// What a merge had made part of another record lives again by itself. Nobody's policy can tell what is meant.
-fn came_back(model: &Model, side: Side, action: &Action) -> Decision {
-    Decision::Dead(Reason {
-        code: "conflict".into(),
-        message: format!(
-            "merged away by a field on the {side}, and brought back on the {}; clear the field, or merge the records there again",
-            side.other()
-        ),
-        fields: vec![model.name(side, action.field).to_owned()],
-        target: Some(side.other()),
-    })
-}
-
-/// Marked as deleted on `side`, and changed or brought back on the other: the policy decides whether it is deleted or the
-/// mark is cleared.
-fn contested(model: &Model, link: &Link, entry: &Entry, mapped: &Mapped, side: Side) -> Decision {
-    let other = side.other();
-    let mut actions = model.actions.iter();
-    let mark = actions.find(|action| action.side == side && action.does == Does::Delete);
-    let merged = matches!(&link.bond, Bond::Asleep { into: Some(_), .. });
-    let (Some(mark), false) = (mark, merged) else {
-        let merges = |action: &&Action| action.side == side && action.does == Does::Merge;
-        return match model.actions.iter().find(merges) {
-            Some(action) => came_back(model, side, action),
-            None => usual(model, link, entry, mapped),
-        };
-    };
-    let unclear = |message: String| {
-        Decision::Dead(Reason {
-            code: "conflict".into(),
-            message,
-            fields: vec![model.name(side, mark.field).to_owned()],
-            target: Some(other),
-        })
-    };
-    match winner(model.spec.conflict, entry) {
-        None => unclear(format!(
-            "deleted by its mark on the {side} and changed on the {other}; the sync's policy leaves such conflicts to a person"
-        )),
-        Some(won) if won == side => Decision::Write(follow(model, link, entry, side, DELETES)),
-        Some(_) => match cleared(model, side, mark) {
-            Some(clear) => unmark(model, link, entry, mapped, side, (mark.field, clear)),
-            None => unclear(format!(
-                "changed on the {other} after its mark was set on the {side}, and the mark can't be cleared from there; clear it, or delete the record on the {other}"
-            )),
-        },
-    }
-}
-
-/// A mark's value that is none, where the host may write it.
-fn cleared(model: &Model, side: Side, mark: &Action) -> Option<Value> {
-    let field = model
-        .field(side, mark.field)
-        .filter(|field| field.updatable)?;
-    match field.data_type {
-        crate::batch::DataType::Boolean => Some(Value::Boolean(false)),
-        _ => field.nullable.then_some(Value::Null),
-    }
-    .filter(|value| !mark.fits(value))
-}
-
-/// The other side's changes, and the mark cleared with them.
-fn unmark(
-    model: &Model,
-    link: &Link,
-    entry: &Entry,
-    mapped: &Mapped,
-    side: Side,
-    (mark, clear): (FieldId, Value),
-) -> Decision {
-    let other = side.other();
-    let changed = changed(model, other, link, entry);
-    let (writes, held) = match &mapped[other] {
-        _ if changed.is_empty() => Default::default(),
-        Some(Ok(fields)) => outgoing(model, link, entry, other, &changed, fields),
-        Some(Err(reason)) => return Decision::Dead(reason.clone()),
-        None => return Decision::Read(other),
-    };
-    let mut write = bare(link, entry, side, OperationKind::Update, Deed::Fields);
-    let print = model.fingerprint(side, mark, &clear);
-    write.sent.written.push((mark, print));
-    write.values.push((mark, clear));
-    for (field, (value, print)) in writes {
-        write.sent.written.push((field, print));
-        write.values.push((field, value));
-    }
-    write.sent.written.extend(held);
-    write.sent.consumed.extend(changed);
-    write.conflicts = 1;
-    Decision::Write(write)
-}
-
 /// A record is converted when everything else of it is carried over: afterwards, some systems let nobody change it.
 fn convert(
     model: &Model,
@@ -377,101 +294,4 @@ pub fn rests(model: &Model, link: &Link, entry: &Entry, side: Side) -> bool {
         }
         _ => false,
     }
-}
-
-/// Merges chained longer than this are a circle.
-const CHAIN_MAX: usize = 64;
-
-/// The record that lives on `side` of what `id` has become part of, step by step.
-pub fn survivor(
-    ledger: &Ledger<'_>,
-    side: Side,
-    link: &Link,
-) -> Result<Option<Box<str>>, LedgerError> {
-    let mut link = link.clone();
-    for _ in 0..CHAIN_MAX {
-        if let Some(id) = link.living(side) {
-            return Ok(Some(id.into()));
-        }
-        let Bond::Asleep {
-            into: Some(into), ..
-        } = &link.bond
-        else {
-            return Ok(None);
-        };
-        let next = match ledger.id(side, into)? {
-            Some(IdRef::Link(next)) => ledger.link(next)?,
-            // Known only by the merge itself.
-            None => return Ok(Some(into.clone())),
-            Some(IdRef::Gone { .. }) => None,
-        };
-        match next {
-            Some(next) => link = next,
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-/// A merge waits until the record that it goes into has its other half, and then goes into that. `freed` when it
-/// would wait for ever.
-pub fn hold(
-    base: &dyn Base,
-    model: &Model,
-    sync: SyncId,
-    decision: Decision,
-    freed: bool,
-) -> Result<Result<Decision, ParentKey>, LedgerError> {
-    let Decision::Write(mut write) = decision else {
-        return Ok(Ok(decision));
-    };
-    let Some(named) = write.into.take() else {
-        return Ok(Ok(Decision::Write(write)));
-    };
-    let side = write.target.other();
-    let dead = |message: &str| {
-        let fields = model.actions.iter();
-        let fields = fields.filter(|action| action.side == side && action.does == Does::Merge);
-        Decision::Dead(Reason {
-            code: "merge-target-gone".into(),
-            message: message.into(),
-            fields: fields
-                .map(|action| model.name(side, action.field).to_owned())
-                .collect(),
-            target: Some(write.target),
-        })
-    };
-    let waits = || ParentKey {
-        sync,
-        side,
-        id: named.clone(),
-    };
-    let ledger = Ledger::new(base, sync);
-    let found = match ledger.id(side, &named)? {
-        Some(IdRef::Link(id)) => ledger.link(id)?,
-        Some(IdRef::Gone { .. }) => {
-            return Ok(Ok(dead(
-                "the record that this one became part of is deleted; correct the field",
-            )));
-        }
-        None => None,
-    };
-    let awaited = found
-        .as_ref()
-        .is_none_or(|link| link.ids[write.target].is_none());
-    if awaited && !freed {
-        return Ok(Err(waits()));
-    }
-    let into = match &found {
-        Some(link) => survivor(&ledger, write.target, link)?,
-        None => None,
-    };
-    let Some(into) = into.filter(|into| write.id.as_ref() != Some(into)) else {
-        return Ok(Ok(dead(
-            "the record that this one became part of is deleted on the other side, or part of this one; correct the field",
-        )));
-    };
-    write.sent.deed = Deed::Merge { into: into.clone() };
-    write.into = Some(into);
-    Ok(Ok(Decision::Write(write)))
 }
