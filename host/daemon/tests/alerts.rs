@@ -1,6 +1,7 @@
 //! Alerts on their way to a webhook that does not always take them, and levels of an allowance that come and go.
 
-use std::collections::BTreeMap;
+mod vendor;
+
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
@@ -11,14 +12,12 @@ use tidegate::alerts::Alerts;
 use tidegate::alerts::delivery::{Hook, Post, Refused, deliver};
 use tidegate::alerts::signature::sign;
 use tidegate::alerts::standing;
-use tidegate::host::Reached;
 use tidegate::levels::Levels;
 use tidegate_core::alert::{Alert, Event, Subject};
-use tidegate_gateway::{
-    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
-    Journal, JournalError, Limits, ManualClock, Origin, PoolCounts, Secret,
-};
+use tidegate_gateway::{Clock, ManualClock, PoolCounts, Secret};
 use tidegate_store::{Options, Store};
+
+use vendor::endpoints;
 
 /// Answers as it was told, then takes everything.
 struct Pretended {
@@ -151,55 +150,13 @@ async fn too_many_are_left_out_and_counted() {
     assert_eq!(first["at"], "1970-01-01T00:00:00.000Z");
 }
 
-const MANIFEST: &str = r#"
-[plugin]
-name = "vendor"
-version = "1.0.0"
-kind = "connector"
-wit = "0.1.0"
-[[origins]]
-name = "main"
-protocol = "https"
+const POOLS: &str = r#"
 [[pools]]
 name = "daily"
 limit = 1000
 window = { rolling = "24h" }
 scope = "account"
 "#;
-
-struct NoWrites;
-
-impl Journal for NoWrites {
-    fn intend(&self, _: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        async { Ok(()) }.boxed()
-    }
-}
-
-fn reached(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
-    let main = Origin::parse("http://127.0.0.1:9").expect("an origin");
-    let spec = EndpointSpec {
-        name: "crm".into(),
-        origins: BTreeMap::from([("main".to_owned(), main)]),
-        auth: AuthSpec::None,
-        accounts: Vec::new(),
-        manifest: Arc::new(toml::from_str(MANIFEST).expect("a manifest")),
-        pools: BTreeMap::new(),
-        egress: Egress::default(),
-        limits: Limits::default(),
-    };
-    let dependencies = Dependencies {
-        clock: Arc::new(clock.clone()),
-        journal: Arc::new(NoWrites),
-        allowances: Allowances::default(),
-        answers: Answers::default(),
-        seed: 1,
-    };
-    let reached = Reached {
-        plugin: "vendor".into(),
-        gateway: Gateway::new(spec, dependencies).expect("a gateway"),
-    };
-    BTreeMap::from([("crm".into(), reached)])
-}
 
 /// Tries in between look well; only a while without any failure is believed.
 #[test]
@@ -226,7 +183,7 @@ async fn levels_are_told_and_undone_by_themselves() {
     let clock = ManualClock::default();
     clock.advance(86_400_000);
     let (alerts, mut waiting) = Alerts::new(Arc::new(clock.clone()));
-    let gateways = reached(&clock);
+    let gateways = endpoints(&["crm"], POOLS, &clock);
     let mut levels = Levels::default();
     let mut told = |levels: &mut Levels| {
         levels.look(&gateways, &alerts);
@@ -366,7 +323,7 @@ async fn the_next_host_tells_the_end() {
 #[tokio::test]
 async fn a_level_that_ended_between_two_hosts_is_told_to_be_over() {
     let clock = ManualClock::default();
-    let gateways = reached(&clock);
+    let gateways = endpoints(&["crm"], POOLS, &clock);
     let account = gateways["crm"].gateway.account().name().to_owned();
     let (alerts, mut told) = Alerts::new(Arc::new(clock.clone()));
     let subject = Subject::pool(&account, "daily");

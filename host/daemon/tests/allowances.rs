@@ -1,28 +1,15 @@
 //! What was drawn from a vendor's allowance is known to the next host (invariant 7).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod vendor;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use tidegate::allowances::{self, Keeper};
-use tidegate::host::Reached;
 use tidegate_core::ledger::encode;
-use tidegate_gateway::{
-    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
-    Journal, JournalError, Lane, Limits, ManualClock, Origin, PoolCounts, Readiness,
-};
+use tidegate_gateway::{Clock, Lane, ManualClock, PoolCounts, Readiness};
 use tidegate_store::{Batch, Options, Store};
 
-const MANIFEST: &str = r#"
-[plugin]
-name = "vendor"
-version = "1.0.0"
-kind = "connector"
-wit = "0.1.0"
-[[origins]]
-name = "main"
-protocol = "https"
+use vendor::endpoints;
+
+const POOLS: &str = r#"
 [[pools]]
 name = "daily"
 limit = 1000
@@ -35,40 +22,6 @@ window = { concurrency = {} }
 scope = "account"
 "#;
 
-struct NoWrites;
-
-impl Journal for NoWrites {
-    fn intend(&self, _: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        async { Ok(()) }.boxed()
-    }
-}
-
-fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
-    let main = Origin::parse("http://127.0.0.1:9").expect("an origin");
-    let spec = EndpointSpec {
-        name: "crm".into(),
-        origins: BTreeMap::from([("main".to_owned(), main)]),
-        auth: AuthSpec::None,
-        accounts: Vec::new(),
-        manifest: Arc::new(toml::from_str(MANIFEST).expect("a manifest")),
-        pools: BTreeMap::new(),
-        egress: Egress::default(),
-        limits: Limits::default(),
-    };
-    let dependencies = Dependencies {
-        clock: Arc::new(clock.clone()),
-        journal: Arc::new(NoWrites),
-        allowances: Allowances::default(),
-        answers: Answers::default(),
-        seed: 1,
-    };
-    let reached = Reached {
-        plugin: "vendor".into(),
-        gateway: Gateway::new(spec, dependencies).expect("a gateway"),
-    };
-    BTreeMap::from([("crm".into(), reached)])
-}
-
 #[tokio::test]
 async fn the_next_host_knows_what_was_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -77,7 +30,7 @@ async fn the_next_host_knows_what_was_drawn() {
     let open = || Store::open(folder.path().join("store"), Options::default()).expect("a store");
 
     let store = open();
-    let before = gateways(&clock);
+    let before = endpoints(&["crm"], POOLS, &clock);
     allowances::restore(&store, &before).expect("nothing is kept yet");
     before["crm"].gateway.account().restore(&[PoolCounts {
         pool: "daily".to_owned(),
@@ -94,14 +47,14 @@ async fn the_next_host_knows_what_was_drawn() {
 
     // As after a kill: what was on the books may have left.
     let store = open();
-    let after = gateways(&clock);
+    let after = endpoints(&["crm"], POOLS, &clock);
     assert_eq!(after["crm"].gateway.pools()[0].used, 0);
     allowances::restore(&store, &after).expect("found");
     assert_eq!(after["crm"].gateway.pools()[0].used, 43);
     // A host that ends in order knows that it has not.
     let keeper = Keeper::default();
     keeper.close(&store, &after).await.expect("kept");
-    let last = gateways(&clock);
+    let last = endpoints(&["crm"], POOLS, &clock);
     allowances::restore(&store, &last).expect("found");
     assert_eq!(last["crm"].gateway.pools()[0].used, 43);
 }
@@ -113,7 +66,7 @@ async fn an_earlier_format_is_read_once() {
     let clock = ManualClock::default();
     let now_ms = clock.now().wall_us / 1_000;
     let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
-    let hosts = gateways(&clock);
+    let hosts = endpoints(&["crm"], POOLS, &clock);
     let name = hosts["crm"].gateway.account().name().to_owned();
     type Earlier = (String, Vec<String>, Vec<(i64, u64)>, u64, u64, u64);
     let earlier: Vec<Earlier> = vec![("daily".to_owned(), Vec::new(), vec![(now_ms, 42)], 8, 0, 0)];
@@ -125,7 +78,7 @@ async fn an_earlier_format_is_read_once() {
     let mut keeper = Keeper::default();
     keeper.keep(&store, &hosts).await.expect("kept");
     assert_eq!(store.get(&key).expect("readable"), None);
-    let next = gateways(&clock);
+    let next = endpoints(&["crm"], POOLS, &clock);
     allowances::restore(&store, &next).expect("found");
     assert!(next["crm"].gateway.pools()[0].used >= 50);
 }
@@ -136,11 +89,11 @@ async fn a_kill_at_rest_holds_up_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = ManualClock::default();
     let store = Store::open(folder.path().join("store"), Options::default()).expect("a store");
-    let before = gateways(&clock);
+    let before = endpoints(&["crm"], POOLS, &clock);
     allowances::restore(&store, &before).expect("nothing is kept yet");
     let mut keeper = Keeper::default();
     keeper.keep(&store, &before).await.expect("kept");
-    let after = gateways(&clock);
+    let after = endpoints(&["crm"], POOLS, &clock);
     allowances::restore(&store, &after).expect("found");
     let free = after["crm"].gateway.readiness(Lane::Critical, 5);
     assert_eq!(free, Readiness::Now);

@@ -1,30 +1,16 @@
 //! What was used is known to the next host, and is put together with what is left.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod vendor;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tidegate::host::Reached;
 use tidegate::quota;
 use tidegate::usage::{self, Keeper};
-use tidegate_core::manifest::Manifest;
 use tidegate_core::pace::{Spender, Spent, Usage};
-use tidegate_gateway::{
-    Allowances, Answers, AuthSpec, Clock, Dependencies, Egress, EndpointSpec, Gateway, Intent,
-    Journal, JournalError, Lane, Limits, ManualClock, Origin, PoolCounts,
-};
+use tidegate_gateway::{Clock, Lane, ManualClock, PoolCounts};
 use tidegate_store::{Options, Store};
 
-const MANIFEST: &str = r#"
-[plugin]
-name = "vendor"
-version = "1.0.0"
-kind = "connector"
-wit = "0.1.0"
-[[origins]]
-name = "main"
-protocol = "https"
+use vendor::{endpoints, manifest};
+
+const POOLS: &str = r#"
 [[pools]]
 name = "daily"
 limit = 1000
@@ -43,49 +29,6 @@ scope = "account"
 "#;
 
 const HOUR_MS: u64 = 3_600_000;
-
-struct NoWrites;
-
-impl Journal for NoWrites {
-    fn intend(&self, _: Intent) -> BoxFuture<'_, Result<(), JournalError>> {
-        async { Ok(()) }.boxed()
-    }
-}
-
-fn manifest() -> Manifest {
-    toml::from_str(MANIFEST).expect("a manifest")
-}
-
-/// Two endpoints of one account.
-fn gateways(clock: &ManualClock) -> BTreeMap<Arc<str>, Reached> {
-    let allowances = Allowances::default();
-    let reached = |name: &str| {
-        let main = Origin::parse("http://127.0.0.1:9").expect("an origin");
-        let spec = EndpointSpec {
-            name: name.into(),
-            origins: BTreeMap::from([("main".to_owned(), main)]),
-            auth: AuthSpec::None,
-            accounts: Vec::new(),
-            manifest: Arc::new(manifest()),
-            pools: BTreeMap::new(),
-            egress: Egress::default(),
-            limits: Limits::default(),
-        };
-        let dependencies = Dependencies {
-            clock: Arc::new(clock.clone()),
-            journal: Arc::new(NoWrites),
-            allowances: allowances.clone(),
-            answers: Answers::default(),
-            seed: 1,
-        };
-        let reached = Reached {
-            plugin: "vendor".into(),
-            gateway: Gateway::new(spec, dependencies).expect("a gateway"),
-        };
-        (name.into(), reached)
-    };
-    BTreeMap::from([reached("crm"), reached("erp")])
-}
 
 fn spender(sync: &str, operation: &str, lane: Lane) -> Spender {
     Spender {
@@ -114,7 +57,7 @@ async fn use_survives_a_restart_and_falls_out_after_two_weeks() {
     let mut noted = Usage::default();
     let mut keeper = Keeper::default();
     let store = open();
-    let before = gateways(&clock);
+    let before = endpoints(&["crm", "erp"], POOLS, &clock);
     let account = before["crm"].gateway.account();
     for hour in 0..400 {
         for sync in 0..200 {
@@ -134,7 +77,7 @@ async fn use_survives_a_restart_and_falls_out_after_two_weeks() {
     store.close().await.expect("closed");
 
     let store = open();
-    let after = gateways(&clock);
+    let after = endpoints(&["crm", "erp"], POOLS, &clock);
     usage::restore(&store, &after).expect("found");
     let restored = after["erp"].gateway.account().usage();
     assert!(restored == noted, "the same account");
@@ -144,7 +87,7 @@ async fn use_survives_a_restart_and_falls_out_after_two_weeks() {
 #[test]
 fn use_is_put_together_by_hour_and_line() {
     let clock = ManualClock::default();
-    let gateways = gateways(&clock);
+    let gateways = endpoints(&["crm", "erp"], POOLS, &clock);
     let mut noted = Usage::default();
     let normal = spender("people", "push", Lane::Normal);
     let critical = spender("people", "push", Lane::Critical);
@@ -187,7 +130,7 @@ fn a_quota_says_what_is_left_and_until_when() {
     let clock = ManualClock::default();
     // Noon of the second day.
     clock.advance(36 * HOUR_MS);
-    let gateways = gateways(&clock);
+    let gateways = endpoints(&["crm", "erp"], POOLS, &clock);
     let account = gateways["crm"].gateway.account();
     let now_ms = clock.now().wall_us / 1_000;
     let counts = |pool: &str, units| PoolCounts {
@@ -208,7 +151,7 @@ fn a_quota_says_what_is_left_and_until_when() {
         }
     }
     account.restore_usage(noted);
-    let manifest = manifest();
+    let manifest = manifest(POOLS);
     let report = quota::report(&gateways, |_| Some(&manifest), &clock);
     let told: Vec<_> = report
         .iter()
