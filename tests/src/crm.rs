@@ -1,7 +1,12 @@
 //! A host between a database and a simulated Salesforce org, and its config.
 
-use anyhow::Result;
-use tidegate_simulator::salesforce::{Credentials, Handle};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tidegate::control::Answer;
+use tidegate::status::{Command, Done, SyncState};
+use tidegate_core::hold::Scope;
+use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, When};
 use toml::{Table, Value};
 
 use crate::built;
@@ -30,6 +35,23 @@ client-secret = { file = "client-secret" }
 
 /// How often the connector asks the org unless it is told otherwise.
 pub const USUAL: &str = "5s";
+
+/// How long a slow call takes in an org of [`patient`]: until the test puts the clock forward, since it has less patience.
+pub const SLOW_MS: u64 = 600_000;
+
+/// Options of an org whose slow calls wait for the test.
+pub fn patient() -> Options {
+    Options {
+        slow_ms: SLOW_MS,
+        ..Options::default()
+    }
+}
+
+/// Answers the calls of a [`patient`] org that wait, and all that come from now on.
+pub fn let_go(org: &Handle) {
+    org.set_fault(Fault::Slow, When::Rate(0.0));
+    org.advance_ms(SLOW_MS);
+}
 
 /// Plugins, and the endpoints `db`, a file of the host's folder, and `crm`, which is asked every `interval`; `rest` stands
 /// behind.
@@ -88,5 +110,43 @@ fn merge(table: &mut Table, own: Table) {
             (Some(Value::Table(known)), Value::Table(own)) => merge(known, own),
             (_, value) => drop(table.insert(key, value)),
         }
+    }
+}
+
+/// Starts a host whose syncs take in everything before they write any of it, so that what they make of it is no matter of
+/// how fast it came: the org, a [`patient`] one, answers nobody until they are held. `changes` says how many each takes in.
+pub async fn start_full(
+    host: &mut Host,
+    org: &Handle,
+    changes: &[(&str, u64)],
+    patience: Duration,
+) -> Result<()> {
+    org.set_fault(Fault::Slow, When::Rate(1.0));
+    host.start()?;
+    host.until(patience, |_| Ok(Vec::new())).await?;
+    for (sync, _) in changes {
+        let what = Scope::Sync((*sync).to_owned());
+        let (by, why) = ("test".to_owned(), String::new());
+        match host.command(Command::Pause { what, by, why }).await? {
+            Answer::Done(Done::Changed(1)) => {}
+            other => bail!("{sync} is not held: {other:?}"),
+        }
+    }
+    let_go(org);
+    host.until(patience, |status| {
+        let taken = |name: &str, most: u64| {
+            let mut syncs = status.syncs.iter().filter(|sync| sync.name == name);
+            syncs.any(|sync| sync.state == SyncState::Paused && sync.waiting == most)
+        };
+        let lacking = changes.iter().filter(|(name, most)| !taken(name, *most));
+        Ok(lacking
+            .map(|(name, most)| format!("{name} has not taken in {most}: {:?}", status.syncs))
+            .collect())
+    })
+    .await?;
+    let what = Scope::All;
+    match host.command(Command::Resume { what }).await? {
+        Answer::Done(Done::Resumed(resumed)) if resumed.still.is_empty() => Ok(()),
+        other => bail!("still held: {other:?}"),
     }
 }

@@ -61,7 +61,7 @@ fn each_once(org: &Handle) -> Result<()> {
 async fn killed_at(step: Fault) -> Result<()> {
     let org = Simulator::start(Options {
         slow_job_ms: 10_000,
-        ..Options::default()
+        ..crm::patient()
     })
     .await?;
     let plain = crm::sync("people", "Contact", &[("name", "LastName")], "")?;
@@ -73,7 +73,8 @@ async fn killed_at(step: Fault) -> Result<()> {
          INSERT INTO people SELECT i, CASE WHEN i % 100 = 0 THEN printf('%0300d', i) ELSE 'of ' || i END FROM n"
     ))?;
     org.set_fault(step, When::Next(1));
-    host.start()?;
+    // All at once, since fewer rows would not be worth a job.
+    crm::start_full(&mut host, &org, &[("people", ROWS)], PATIENCE).await?;
     host.until(PATIENCE, |status| {
         let reached = happened(&org, step) > 0;
         Ok(if reached {
