@@ -122,9 +122,21 @@ async fn settled(
     Ok(())
 }
 
-/// Long enough for the org's own reports of what was done to it to come back.
-async fn looked_at_again() {
-    tokio::time::sleep(Duration::from_secs(3)).await;
+/// Waits until the org's own reports of what was done to it have come back: until it was asked for changes of both objects
+/// once more from the beginning. At rest nothing else is asked.
+async fn looked_at_again(org: &Handle) -> Result<()> {
+    // One look that was under way, and two more where each object is asked for by itself.
+    const CALLS: u64 = 6;
+    let calls = || org.stats()["calls_total"].as_u64().context("no count");
+    let enough = calls()? + CALLS;
+    let looks = async {
+        while calls()? < enough {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    let looked = tokio::time::timeout(PATIENCE, looks).await;
+    looked.context("the org is not asked any more")?
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +168,7 @@ async fn marks_merges_and_conversions_are_done_once_and_leave_the_rows_alone() -
         ]
     };
     settled(&mut host, &org, &gone(&[], once("Lead", [1]))).await?;
-    looked_at_again().await;
+    looked_at_again(&org).await?;
     settled(&mut host, &org, &gone(&[], once("Lead", [1]))).await?;
     ensure!(
         rows(&database, 7)? == before,
@@ -190,7 +202,7 @@ async fn marks_merges_and_conversions_are_done_once_and_leave_the_rows_alone() -
         back["Id"] == id && back["IsDeleted"] == json!(false) && back["LastName"] == "P1 again",
         "{back}"
     );
-    looked_at_again().await;
+    looked_at_again(&org).await?;
     settled(&mut host, &org, &gone(&[1], updated)).await?;
 
     // Marked once more, emptied from the recycle bin by somebody, and brought back: now it is another record.
@@ -272,7 +284,7 @@ async fn lost_answers_and_kills_double_nothing() -> Result<()> {
     expected.push(("undelete", once("Contact", every(0))));
     settled(&mut host, &org, &expected).await?;
     org.set_fault(Fault::Drop, When::Rate(0.0));
-    looked_at_again().await;
+    looked_at_again(&org).await?;
     settled(&mut host, &org, &expected).await?;
 
     let after = rows(&database, PEOPLE)?;

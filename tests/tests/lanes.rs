@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use tidegate::control::{Answer, Request};
-use tidegate::status::{Status, SyncState, SyncStatus};
+use tidegate::status::{Command, Status, SyncState, SyncStatus};
 use tidegate_core::alert::Event;
+use tidegate_core::hold::Scope;
 use tidegate_core::pace::Lane;
 use tidegate_simulator::salesforce::{Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{crm, host::Host, outsider::Outsider, things};
@@ -25,13 +26,15 @@ fn with_lane(lane: &str) -> Result<String> {
     crm::sync("deals", "Contact", &[("name", "LastName")], &own)
 }
 
-/// More than the rounds of the normal lane carry together: five, of two full requests each.
-const ROWS: u64 = 11_000;
+/// Rows of a full request, and how many of those the rounds of the normal lane carry together: five rounds of two.
+const FULL: u64 = 1_000;
+const REQUESTS: u64 = 10;
+/// More than that.
+const ROWS: u64 = (REQUESTS + 1) * FULL;
 /// Much longer than changes wait for company.
 const HELD_UP_MS: u64 = 1_000;
-const SLOW_MS: u64 = 3_600_000;
 /// Less than a request may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 fn contacts(org: &Handle, name: &str) -> usize {
     let records = org.records("Contact");
@@ -46,8 +49,24 @@ fn deals(status: &Status, as_wanted: impl Fn(&SyncStatus) -> bool) -> Vec<String
     wrong.map(|sync| format!("{sync:?}")).collect()
 }
 
-/// The host's own books of the vendor's day, by lane: they add up to what the vendor counted.
+/// The host's own books of the vendor's day come to say what the vendor counted: between two looks for changes they do.
 async fn spent(host: &Host, org: &Handle) -> Result<()> {
+    let mut amiss = None;
+    let agreed = async {
+        while let Err(error) = books(host, org).await {
+            amiss = Some(error);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let agreed = tokio::time::timeout(PATIENCE, agreed).await;
+    match (agreed, amiss) {
+        (Err(_), Some(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The host's own books of the vendor's day, by lane: they add up to what the vendor counted.
+async fn books(host: &Host, org: &Handle) -> Result<()> {
     let quota = host.ask(&Request::Quota).await?;
     let Answer::Quota(quota) = quota else {
         anyhow::bail!("{quota:?}");
@@ -83,11 +102,7 @@ async fn spent(host: &Host, org: &Handle) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_critical_change_overtakes_a_flood() -> Result<()> {
-    let org = Simulator::start(Options {
-        slow_ms: SLOW_MS,
-        ..Options::default()
-    })
-    .await?;
+    let org = Simulator::start(crm::patient()).await?;
     let mut host = crm::host(&org, "deals.db", crm::USUAL, &with_lane("normal")?)?;
     let database = things::database(&host, "deals.db")?;
     database.execute_batch(
@@ -98,18 +113,34 @@ async fn a_critical_change_overtakes_a_flood() -> Result<()> {
     host.until(PATIENCE, |status| Ok(deals(status, runs)))
         .await?;
 
-    // From now on the vendor answers no call.
-    org.set_fault(Fault::Slow, When::Rate(1.0));
+    // The flood is there before any of it is sent, so that its rounds are full however fast it came.
+    let what = || Scope::Sync("deals".to_owned());
+    let (by, why) = ("test".to_owned(), String::new());
+    let pause = Command::Pause {
+        what: what(),
+        by,
+        why,
+    };
+    host.command(pause).await?;
     database.execute_batch(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
          INSERT INTO deals (name, amount) SELECT 'Small ' || i, i FROM n"
     ))?;
+    let there = |sync: &SyncStatus| sync.state == SyncState::Paused && sync.waiting == ROWS;
+    host.until(PATIENCE, |status| Ok(deals(status, there)))
+        .await?;
+
+    // From now on the vendor answers no call, and has got all that can be sent.
+    org.set_fault(Fault::Slow, When::Rate(1.0));
+    let sent = || org.stats()["calls"]["composite"].as_u64().unwrap_or(0);
+    let before = sent();
+    host.command(Command::Resume { what: what() }).await?;
     let blocked = |sync: &SyncStatus| {
-        sync.captured == ROWS
-            && sync.in_flight > 0
-            && sync.waiting > 0
+        sync.in_flight == REQUESTS * FULL
+            && sync.waiting == ROWS - REQUESTS * FULL
             && sync.lag_ms > HELD_UP_MS
             && sync.written == 0
+            && sent() == before + REQUESTS
     };
     host.until(PATIENCE, |status| Ok(deals(status, blocked)))
         .await?;
@@ -125,7 +156,7 @@ async fn a_critical_change_overtakes_a_flood() -> Result<()> {
     ensure!(contacts(&org, "Large") == 1, "{status:?}");
     ensure!(contacts(&org, "Small") == 0, "the flood was first");
 
-    org.advance_ms(SLOW_MS);
+    crm::let_go(&org);
     let done = |sync: &SyncStatus| sync.written == ROWS + 1 && sync.waiting + sync.in_flight == 0;
     host.until(PATIENCE, |status| Ok(deals(status, done)))
         .await?;
