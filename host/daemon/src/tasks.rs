@@ -184,22 +184,31 @@ impl Tasks {
     }
 }
 
-/// Asks for a stop at the first SIGTERM or SIGINT, and ends the process at the second.
-pub async fn hear_signals(stop: CancellationToken) -> anyhow::Result<()> {
+/// Asks for a stop at the first SIGTERM or SIGINT, and ends the process at the second. From the call on neither ends it
+/// unheard; what is returned waits for them.
+///
+/// # Errors
+///
+/// When the system lets nobody listen.
+pub fn hear_signals(
+    stop: CancellationToken,
+) -> std::io::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let first = next_signal(&mut terminate, &mut interrupt).await;
-    tracing::info!(
-        signal = first.name,
-        "stopping: no new work, finishing the calls in flight"
-    );
-    stop.cancel();
-    let second = next_signal(&mut terminate, &mut interrupt).await;
-    tracing::warn!(
-        signal = second.name,
-        "ending at once; what was in flight is read again at the next start"
-    );
-    std::process::exit(128 + second.number);
+    Ok(async move {
+        let first = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::info!(
+            signal = first.name,
+            "stopping: no new work, finishing the calls in flight"
+        );
+        stop.cancel();
+        let second = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::warn!(
+            signal = second.name,
+            "ending at once; what was in flight is read again at the next start"
+        );
+        std::process::exit(128 + second.number)
+    })
 }
 
 struct Heard {

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &DemoArguments, terminal: &Terminal) -> Exit {
 /// Plays until the end or a signal. Whatever was started is stopped either way.
 async fn play(arguments: &DemoArguments, tell: Tell<'_>) -> anyhow::Result<DemoReport> {
     let stop = CancellationToken::new();
-    tokio::spawn(hear_signals(stop.clone()));
+    tokio::spawn(hear_signals(stop.clone())?);
     tokio::select! {
         played = demo::run(arguments, tell) => played,
         () = stop.cancelled() => bail!("interrupted; the host and the simulator are stopped"),

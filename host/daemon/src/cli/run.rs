@@ -48,7 +48,7 @@ pub(super) fn run(path: &Path, terminal: &Terminal) -> Exit {
 }
 
 async fn live(loaded: Loaded, stop: CancellationToken) -> anyhow::Result<()> {
-    let signals = tokio::spawn(tasks::hear_signals(stop.clone()));
+    let signals = tokio::spawn(tasks::hear_signals(stop.clone())?);
     let assembled = tokio::select! {
         assembled = assembly::assemble(loaded, stop.clone()) => assembled?,
         // Nothing has moved yet, so there is nothing to finish.

@@ -39,7 +39,6 @@ impl Compared {
 }
 
 struct Row {
-    id: i64,
     plain: Plain,
 }
 
@@ -114,7 +113,7 @@ fn judge(
                         row.plain[index], contact[index]
                     ));
                 }
-                let given = given(given_here, journal, row.id, id, index);
+                let given = given(given_here, journal, tag, id, index);
                 if !given.is_empty() && !given.contains(&row.plain[index]) {
                     compared.lost += 1;
                     compared.find(format!(
@@ -142,13 +141,13 @@ fn judge(
     }
 }
 
-/// The last value that was given at the database, by row and field.
-type GivenHere<'a> = HashMap<(i64, &'a str), Option<&'a str>>;
+/// The last value that was given at the database, by person and field.
+type GivenHere<'a> = HashMap<(&'a str, &'a str), Option<&'a str>>;
 
 fn given_here(history: &History) -> GivenHere<'_> {
     let given = history.given.iter();
     given
-        .map(|given| ((given.row, given.field), given.value.as_deref()))
+        .map(|given| ((&*given.tag, given.field), given.value.as_deref()))
         .collect()
 }
 
@@ -156,12 +155,12 @@ fn given_here(history: &History) -> GivenHere<'_> {
 fn given(
     given_here: &GivenHere<'_>,
     journal: &Journal,
-    row: i64,
+    tag: &str,
     id: &str,
     index: usize,
 ) -> Vec<Option<String>> {
     let (left, right) = FIELDS[index];
-    let here = given_here.get(&(row, left));
+    let here = given_here.get(&(tag, left));
     let mut values: Vec<Option<String>> = here
         .map(|value| plain(left, value.map(Value::from)))
         .into_iter()
@@ -218,11 +217,11 @@ fn rows(database: &Path) -> Result<Vec<Row>> {
     let connection = people::open(database)?;
     let columns: Vec<&str> = FIELDS.iter().map(|(left, _)| *left).collect();
     let mut statement =
-        connection.prepare(&format!("SELECT id, {} FROM people", columns.join(", ")))?;
+        connection.prepare(&format!("SELECT {} FROM people", columns.join(", ")))?;
     let rows = statement.query_map([], |row| {
         let mut plain_row = Plain::default();
         for (index, (name, _)) in FIELDS.iter().enumerate() {
-            let value = match row.get_ref(index + 1)? {
+            let value = match row.get_ref(index)? {
                 rusqlite::types::ValueRef::Null => None,
                 rusqlite::types::ValueRef::Integer(value) => Some(Value::from(value)),
                 rusqlite::types::ValueRef::Real(value) => Some(Value::from(value)),
@@ -233,10 +232,7 @@ fn rows(database: &Path) -> Result<Vec<Row>> {
             };
             plain_row[index] = plain(name, value);
         }
-        Ok(Row {
-            id: row.get(0)?,
-            plain: plain_row,
-        })
+        Ok(Row { plain: plain_row })
     })?;
     Ok(rows.collect::<Result<Vec<Row>, _>>()?)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rusqlite::Connection;
+use rusqlite::{Connection, Params};
 use serde_json::{Value, json};
 
 use super::org::Org;
@@ -80,7 +80,8 @@ impl Busy {
 /// One field given a value at the database.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
-    pub row: i64,
+    /// Of the person, and not the row: SQLite gives a deleted row's number to another person.
+    pub tag: String,
     pub field: &'static str,
     pub value: Option<String>,
 }
@@ -231,28 +232,29 @@ impl<'a> Crowd<'a> {
     }
 
     fn delete(&mut self, row: i64) -> Result<()> {
-        let sql = "SELECT last_name FROM people WHERE id = ?1";
+        let sql = "DELETE FROM people WHERE id = ?1 RETURNING last_name";
         // The other side may have deleted it already.
-        if let Ok(last_name) = self
-            .connection
-            .query_row(sql, [row], |row| row.get::<_, String>(0))
-        {
-            self.connection
-                .execute("DELETE FROM people WHERE id = ?1", [row])?;
-            self.history.deleted.insert(tag(&last_name));
+        if let Some(tag) = self.touched(sql, [row])? {
+            self.history.deleted.insert(tag);
             self.changes += 1;
         }
         self.rows.retain(|other| *other != row);
         Ok(())
     }
 
+    /// The tag of the one whose last name the statement returns; `None` when there was nobody.
+    fn touched(&self, sql: &str, parameters: impl Params) -> Result<Option<String>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        // Read to its end, where the statement's transaction ends too.
+        let names = statement.query_map(parameters, |row| row.get(0))?;
+        let names = names.collect::<Result<Vec<String>, _>>()?;
+        Ok(names.first().map(|name| tag(name)))
+    }
+
     fn give(&mut self, row: i64, field: &'static str, value: Option<String>) -> Result<()> {
-        let sql = format!("UPDATE people SET {field} = ?1 WHERE id = ?2");
-        let changed = self
-            .connection
-            .execute(&sql, rusqlite::params![value, row])?;
-        if changed > 0 {
-            self.history.given.push(Given { row, field, value });
+        let sql = format!("UPDATE people SET {field} = ?1 WHERE id = ?2 RETURNING last_name");
+        if let Some(tag) = self.touched(&sql, rusqlite::params![value, row])? {
+            self.history.given.push(Given { tag, field, value });
             self.changes += 1;
         }
         Ok(())

@@ -88,6 +88,8 @@ pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 const REST_SECONDS: u64 = 90;
 const RECORDS_PER_SECOND_LEAST: u64 = 200;
 const LOOK: Duration = Duration::from_millis(250);
+/// Calls of a host at rest after which it has seen all that is in the org: nothing but changes is asked for then.
+const ASKED_AGAIN: u64 = 2;
 
 /// Plays the whole scene, and writes the report where it was asked for.
 ///
@@ -230,11 +232,12 @@ async fn half_written(
     Ok(())
 }
 
-/// Waits until nothing waits and both sides have as many records.
+/// Waits until nothing waits and both sides have as many records, after each was asked for changes once more.
 async fn rest(stage: &mut Stage, org: &Org, patience: Duration, least: u64) -> Result<()> {
     const LOOKS: u32 = 3;
     let timer = Timer::start();
     let mut quiet = 0;
+    let mut asked = 0;
     let mut last = String::new();
     while quiet < LOOKS {
         if timer.seconds() > patience.as_secs_f64() {
@@ -258,14 +261,18 @@ async fn rest(stage: &mut Stage, org: &Org, patience: Duration, least: u64) -> R
             .all(|sync| sync.state == crate::status::SyncState::Running);
         last = format!("{waiting} waiting, {people} people, {contacts} contacts");
         let even = people == contacts && contacts >= least;
-        // The poll of the org must have come round after the last change.
-        quiet = if waiting == 0 && even && running {
-            quiet + 1
-        } else {
-            0
-        };
-        if quiet == 1 {
+        if waiting > 0 || !even || !running {
+            quiet = 0;
+            continue;
+        }
+        let calls = org.calls_total().await?;
+        if quiet == 0 {
+            asked = calls;
+            quiet = 1;
             tokio::time::sleep(stage::POLL).await;
+        } else if calls >= asked + ASKED_AGAIN {
+            // What the first of these calls brought was taken in before the second was made.
+            quiet += 1;
         }
     }
     Ok(())

@@ -9,8 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rusqlite::{Connection, params};
 
-/// Ids are never given twice: SQLite hands a deleted row's id to the next one otherwise, and a delete and an insert
-/// that meet in the outbox then look like one change of one record.
+/// An ordinary table: SQLite hands a deleted row's number to the next one.
 const SCHEMA: &str = "
 CREATE TABLE people (
     id INTEGER PRIMARY KEY,

@@ -323,5 +323,12 @@ impl Drop for Stage {
             host.kill().ok();
             host.wait().ok();
         }
+        if let Some(mut simulator) = self.simulator.take() {
+            // Whoever leaves the runtime to end it would be gone first, and its folder removed under it.
+            simulator.start_kill().ok();
+            while matches!(simulator.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
