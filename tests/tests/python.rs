@@ -25,9 +25,10 @@ const PEOPLE: u32 = 200;
 const EDITS: u32 = 120;
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// No id is given twice: by it the judge knows to whom an e-mail address was given.
 const SCHEMA: &str = "
 CREATE TABLE people (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     salesforce_id TEXT UNIQUE,
     first_name TEXT,
     last_name TEXT NOT NULL,

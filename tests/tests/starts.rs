@@ -2,7 +2,6 @@
 //! without a restart when it can.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tidegate::status::{Command, Status, SyncState, SyncStatus};
 use tidegate_sandbox::embed_manifest;
 use tidegate_simulator::salesforce::{Credentials, Fault, Handle, Options, Simulator, When};
 use tidegate_tests::{built, crm, host::Host, things};
+use tokio::net::TcpSocket;
 
 /// What stands beside the database and the crm, of which the sync `late` is.
 const BESIDE: &str = r#"
@@ -192,8 +192,11 @@ async fn one_that_can_not_start_keeps_no_other_from_running() -> Result<()> {
         "hostile-mapping",
     ])
     .canonicalize()?;
-    // Nobody listens there once this is dropped.
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    // Bound and not listened on: whoever calls is refused, and nobody else gets the port. The org may listen there beside it.
+    let reserved = TcpSocket::new_v4()?;
+    reserved.set_reuseaddr(true)?;
+    reserved.bind("127.0.0.1:0".parse()?)?;
+    let port = reserved.local_addr()?.port();
     let beside = BESIDE.replace("{plugins}", &plugins.display().to_string());
     let late = crm::sync("late", "Contact", &[("name", "LastName")], "")?;
     let url = format!("http://127.0.0.1:{port}");

@@ -39,6 +39,8 @@ pub async fn serve(listen: SocketAddr, host: Arc<Host>) -> std::io::Result<()> {
         .route("/metrics", get(answer))
         .with_state(host);
     let listener = TcpListener::bind(listen).await?;
+    // Where the config leaves the port to the system, this tells which.
+    let listen = listener.local_addr()?;
     tracing::info!(%listen, "showing figures");
     axum::serve(listener, router).await
 }

@@ -1,7 +1,7 @@
 //! A host as a process: it starts, answers, keeps others out, and ends cleanly.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -145,15 +145,12 @@ fn a_wrong_config_is_told_whole() {
 #[test]
 fn figures_are_shown_to_a_collector() {
     let folder = folder();
-    // Free a moment ago, which is all that can be known of a port.
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr());
-    let address = free.expect("a free port");
-    let config =
-        format!("[host]\nlog-format = \"json\"\n[metrics]\nlisten = \"{address}\"\n[syncs]\n");
+    let config = "[host]\nlog-format = \"json\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n[syncs]\n";
     std::fs::write(folder.path().join("tidegate.toml"), config).expect("the config");
     let (_host, mut log) = start(folder.path());
-    log.find(|line| line["message"] == "showing figures")
-        .expect("it listens");
+    let shown = log.find(|line| line["message"] == "showing figures");
+    let shown = shown.expect("it listens");
+    let address = shown["listen"].as_str().expect("where");
     let mut stream = TcpStream::connect(address).expect("a connection");
     let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("asked");

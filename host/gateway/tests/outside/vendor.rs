@@ -157,10 +157,11 @@ async fn a_write_is_never_repeated_unless_that_is_harmless() {
 async fn a_refused_connection_has_executed_nothing() {
     let vendor = Vendor::start([]).await;
     let bench = Bench::plain(&vendor, "");
-    // A port that was just free, with nobody behind it.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("an address").port();
-    drop(free);
+    // Bound and not listened on: nobody is behind it, and nobody else gets it.
+    let reserved = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let anywhere = "127.0.0.1:0".parse().expect("an address");
+    reserved.bind(anywhere).expect("a port");
+    let port = reserved.local_addr().expect("an address").port();
     let gone = Bench::of(crate::kit::spec(
         &[("main", &format!("http://127.0.0.1:{port}"))],
         crate::kit::manifest(""),
