@@ -22,7 +22,6 @@ use tidegate_tests::{built, host::Host, things};
 /// Small, so that a bomb goes off at once.
 fn limits() -> Limits {
     Limits {
-        cpu_ms_max: 200,
         memory_bytes_max: 16 << 20,
         output_bytes_max: 200_000,
         host_calls_max: 50,
@@ -32,7 +31,15 @@ fn limits() -> Limits {
     }
 }
 
-async fn loaded(name: &str) -> Arc<Plugin> {
+/// With too little time for what never ends; for all else a busy machine needs more.
+fn hasty() -> Limits {
+    Limits {
+        cpu_ms_max: 200,
+        ..limits()
+    }
+}
+
+async fn loaded(name: &str, limits: Limits) -> Arc<Plugin> {
     let sandbox = Sandbox::new(Settings {
         cache_dir: Some(built::compiled()),
         ..Settings::default()
@@ -41,7 +48,7 @@ async fn loaded(name: &str) -> Arc<Plugin> {
     let file = built::plugins(&[name]).join(format!("{name}.wasm"));
     let bytes = std::fs::read(file).expect("the component");
     sandbox
-        .load(bytes, limits())
+        .load(bytes, limits)
         .await
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -263,7 +270,13 @@ const CONNECTOR: [&str; 7] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_misdeed_costs_its_own_call_and_has_a_code() {
-    let (connector, mapping) = (loaded("hostile").await, loaded("hostile-mapping").await);
+    let names = ["hostile", "hostile-mapping"];
+    let mut plugins = Vec::new();
+    for limits in [limits(), hasty()] {
+        for name in names {
+            plugins.push(loaded(name, limits.clone()).await);
+        }
+    }
     let mut cases = BY_ANSWER.to_vec();
     for function in CONNECTOR.iter().chain(&["describe", "map-batch"]) {
         for (misdeed, code, knob) in BY_CODE {
@@ -272,11 +285,9 @@ async fn every_misdeed_costs_its_own_call_and_has_a_code() {
     }
     let mut caught = 0;
     for (function, misdeed, code, knob) in cases {
-        let plugin = if CONNECTOR.contains(&function) {
-            &connector
-        } else {
-            &mapping
-        };
+        let is_hasty = knob == "cpu-ms-max";
+        let is_mapping = !CONNECTOR.contains(&function);
+        let plugin = &plugins[2 * usize::from(is_hasty) + usize::from(is_mapping)];
         let plot = json!({ "call": function, "misdeed": misdeed }).to_string();
         let mut hostile = caller(plugin, plot);
         // A cursor needs a few steps to go back or to stand still.
@@ -299,7 +310,7 @@ async fn every_misdeed_costs_its_own_call_and_has_a_code() {
         let well = caller(plugin, "{}".to_owned()).call(function).await;
         assert_eq!(well, Ok(()), "after {misdeed} in {function}");
     }
-    let seen = [connector.conduct(), mapping.conduct()];
+    let seen: Vec<_> = plugins.iter().map(|plugin| plugin.conduct()).collect();
     let counted: u64 = seen
         .iter()
         .map(|seen| seen.breached + seen.trapped + seen.broken)
@@ -320,7 +331,7 @@ fn caller(plugin: &Arc<Plugin>, config: String) -> Caller {
 /// Two databases may stand at the same position; going back in one is not going back in the other.
 #[tokio::test]
 async fn endpoints_of_one_plugin_have_cursors_of_their_own() {
-    let plugin = loaded("hostile").await;
+    let plugin = loaded("hostile", limits()).await;
     let plot = json!({ "call": "pull", "misdeed": "cursor-back" }).to_string();
     let mut one = caller(&plugin, plot.clone());
     for _ in 0..2 {
@@ -341,7 +352,7 @@ async fn endpoints_of_one_plugin_have_cursors_of_their_own() {
 /// A connector in Rust takes events: the export is there, and the delivery becomes changes.
 #[tokio::test]
 async fn a_connector_in_rust_takes_events() {
-    let plugin = loaded("hostile").await;
+    let plugin = loaded("hostile", limits()).await;
     assert!(plugin.has_inbound());
     let call = Call {
         sync: "".into(),

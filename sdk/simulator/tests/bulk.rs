@@ -3,7 +3,6 @@
 mod kit;
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use kit::{Client, Org, Reply, START_MS};
 use serde_json::{Value, json};
@@ -164,11 +163,7 @@ fn where_the_clock_runs_a_job_comes_along_unasked() {
         &inserts(),
         &format!("LastName\n{}", "a\n".repeat(1_000)),
     );
-    for _ in 0..20_000_000_u32 {
-        if simulator.journal(0).len() == 1_000 {
-            return;
-        }
-        thread::yield_now();
-    }
-    panic!("the job never came along");
+    kit::until("all rows of the job", || {
+        simulator.journal(0).len() == 1_000
+    });
 }

@@ -4,22 +4,11 @@ mod kit;
 
 use std::thread;
 
-use kit::{Client, Org, START_MS};
+use kit::{Client, Org, START_MS, until};
 use serde_json::{Value, json};
 use tidegate_simulator::salesforce::{Fault, Options, When};
 
 const CONTACTS: &str = "/services/data/v60.0/sobjects/Contact";
-
-/// Looks again until it is so; a test that would wait for ever fails instead.
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..20_000_000_u32 {
-        if is_so() {
-            return;
-        }
-        thread::yield_now();
-    }
-    panic!("it never came about: {what}");
-}
 
 fn await_in_flight(org: &Org, calls: usize) {
     until("calls in flight", || {

@@ -15,6 +15,19 @@ use tokio::runtime::Runtime;
 /// An answer that never comes fails its test, with the call's name, instead of holding up all the others for good.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Looks again until it is so; a test that would wait for ever fails instead.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..PATIENCE.as_millis() {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+    panic!("it never came about: {what}");
+}
+
 /// 2026-03-01T10:00:00Z.
 pub(crate) const START_MS: u64 = 1_772_359_200_000;
 
