@@ -26,9 +26,10 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{HalfPlace, Ledger, LedgerError};
 use crate::model::Model;
 use crate::record::{Bond, Entry, Link, LinkId, Pending};
+use crate::settle::bury;
 use crate::sync::{PairRule, Side};
 
-use ambiguous::{TOLD, ambiguous, bury};
+use ambiguous::{TOLD, ambiguous};
 use index::{Among, candidates, enter, places, standing};
 use joining::pair;
 

@@ -2,21 +2,11 @@
 
 use crate::ledger::{HalfPlace, Ledger, LedgerError};
 use crate::model::Model;
-use crate::record::{DeadLetter, Entry, LinkId, Reason};
+use crate::record::{LinkId, Reason};
 use crate::sync::Side;
 
 /// Candidates that a person is told of.
 pub(super) const TOLD: usize = 5;
-
-pub(super) fn bury(ledger: &mut Ledger<'_>, id: LinkId, entry: Entry, reason: Reason, now_us: i64) {
-    ledger.remove_entry(id);
-    let letter = DeadLetter {
-        reason: reason.bounded(),
-        at_ms: now_us / 1_000,
-        entry,
-    };
-    ledger.put_dead(id, &letter);
-}
 
 pub(super) fn ambiguous(
     ledger: &Ledger<'_>,

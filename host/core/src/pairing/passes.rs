@@ -1,6 +1,6 @@
 //! The way through the index when both sides are read: rule after rule, side after side, a part at a time.
 
-use super::ambiguous::{ambiguous, bury};
+use super::ambiguous::ambiguous;
 use super::index::{Among, standing_at};
 use super::joining::pair;
 use super::{Met, Phase, Verdict, judge, lonely};
@@ -9,6 +9,7 @@ use crate::ledger::{
 };
 use crate::model::Model;
 use crate::record::LinkId;
+use crate::settle::bury;
 use crate::sync::Side;
 
 /// A part of the way.
