@@ -38,10 +38,14 @@ impl Hook {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = answers.pop().unwrap_or_else(|| "204 No Content".to_owned());
+                let mut stream = BufReader::new(stream);
                 // Whoever breaks off has said nothing.
-                if let Ok(message) = take(stream, &answer).await {
-                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    kept.push(message);
+                if let Ok(message) = take(&mut stream).await {
+                    // Before it is answered: who counts answers finds it here.
+                    kept.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(message);
+                    stream.write_all(reply(&answer).as_bytes()).await.ok();
                 }
             }
         });
@@ -64,8 +68,13 @@ impl Drop for Hook {
     }
 }
 
-async fn take(stream: TcpStream, answer: &str) -> Result<Received> {
-    let mut stream = BufReader::new(stream);
+fn reply(answer: &str) -> String {
+    format!(
+        "HTTP/1.1 {answer}\r\nconnection: close\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
+    )
+}
+
+async fn take(stream: &mut BufReader<TcpStream>) -> Result<Received> {
     let mut signature = String::new();
     let mut length = 0;
     loop {
@@ -85,9 +94,5 @@ async fn take(stream: TcpStream, answer: &str) -> Result<Received> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    let answer = format!(
-        "HTTP/1.1 {answer}\r\nconnection: close\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
-    );
-    stream.write_all(answer.as_bytes()).await?;
     Ok(Received { signature, body })
 }

@@ -14,6 +14,8 @@ use tidegate_simulator::salesforce::Credentials;
 use crate::built;
 
 const LOOK: Duration = Duration::from_millis(200);
+/// Longer than a host takes to finish the calls in flight, on any machine.
+const STOP: Duration = Duration::from_secs(180);
 
 /// Ends with the test; its folder stays when something went wrong.
 pub struct Host {
@@ -179,13 +181,10 @@ impl Host {
     /// Ends it as an operator would, and expects a clean end.
     pub async fn stop(&mut self) -> Result<()> {
         control::ask(&self.data(), &Request::Stop).await?;
-        if let Some(mut child) = self.child.take() {
-            let ended = tokio::task::spawn_blocking(move || child.wait()).await??;
-            if !ended.success() {
-                bail!("the host did not end cleanly: {ended}; {}", self.story(&[]));
-            }
+        match self.ended(STOP).await? {
+            Some(0) => Ok(()),
+            code => bail!("the host ended with {code:?}; {}", self.story(&[])),
         }
-        Ok(())
     }
 
     /// What is amiss, and the last lines of the log; keeps the folder for whoever must look.

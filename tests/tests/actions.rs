@@ -24,7 +24,7 @@ const CONVERTED: &str = r#"
 actions = [{ side = "left", field = "stage", does = "convert", equals = "won" }]
 "#;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn host(org: &Handle, brake: &str) -> Result<Host> {
     let marked = format!("{MARKED}{brake}");

@@ -13,7 +13,7 @@ use tidegate_tests::{crm, things};
 const ROWS: u64 = 8_000;
 /// Of them, those whose name the vendor refuses.
 const REFUSED: u64 = ROWS / 100;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where the host dies: the first request of that kind is carried out and not answered, or the vendor takes its time.
 const STEPS: &[Fault] = &[

@@ -25,7 +25,8 @@ const THERE: u64 = 2_000;
 const PAGE: u64 = 200;
 /// Of those here, the ones whose name the org refuses.
 const TOO_LONG: u64 = 5;
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Lost answers are waited out.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn people(status: &Status) -> Result<&SyncStatus> {
     status.syncs.first().context("no sync")

@@ -23,7 +23,7 @@ use judge::{Given, OUTSIDE};
 
 const PEOPLE: u32 = 200;
 const EDITS: u32 = 120;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// No id is given twice: by it the judge knows to whom an e-mail address was given.
 const SCHEMA: &str = "

@@ -73,7 +73,7 @@ const SINKS: [(&str, [&str; 2]); 4] = [
     ("renamed", ["", "mapping-unfit"]),
 ];
 const ROWS: u64 = 20;
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn sync<'a>(status: &'a Status, name: &str) -> Result<&'a SyncStatus> {
     let mut syncs = status.syncs.iter();

@@ -210,20 +210,12 @@ impl Other<'_> {
     }
 
     /// Waits until no write is older than `age_ms`, so that a slow machine makes none later than the simulator
-    /// means it to be. The clock creeps on meanwhile, for a write that fell asleep only after it was moved.
+    /// means it to be. The clock stands meanwhile: a write ends by when it began, however late it fell asleep.
     fn settle(&mut self, age_ms: u64) {
-        let mut turns: u64 = 0;
-        loop {
-            let due_ms = self.world.simulator.now_ms().saturating_sub(age_ms);
-            let waiting = |write: &Started| write.began_ms < due_ms && !write.thread.is_finished();
-            if !self.writes.iter().any(waiting) {
-                break;
-            }
+        let due_ms = self.world.simulator.now_ms().saturating_sub(age_ms);
+        let waiting = |write: &Started| write.began_ms < due_ms && !write.thread.is_finished();
+        while self.writes.iter().any(waiting) {
             thread::yield_now();
-            turns += 1;
-            if turns.is_multiple_of(100) {
-                self.world.simulator.advance_ms(1);
-            }
         }
         let (ended, under_way): (Vec<_>, Vec<_>) = std::mem::take(&mut self.writes)
             .into_iter()

@@ -85,7 +85,7 @@ pub struct Scene {
 pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// Nothing may take longer to come to rest than this, plus what the records need.
-const REST_SECONDS: u64 = 90;
+const REST_SECONDS: u64 = 240;
 const RECORDS_PER_SECOND_LEAST: u64 = 200;
 const LOOK: Duration = Duration::from_millis(250);
 /// Calls of a host at rest after which it has seen all that is in the org: nothing but changes is asked for then.

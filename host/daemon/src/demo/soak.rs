@@ -52,6 +52,8 @@ pub async fn soak(scene: &Scene, until: Until, tell: Tell<'_>) -> Result<Soaked>
     let mut stage = Stage::set(scene)?;
     people::create(&stage.database(), scene.records, scene.seed)?;
     let org = Org::new(stage.start_simulator(&stage::USUAL).await?);
+    // How long plugins take to compile is not what the first start is about.
+    stage.check_config().await?;
     org.set_faults(crowd::FAULTS).await?;
     let mut crowd = Crowd::new(scene.seed, Busy::default(), stage.database(), &org).await?;
     let mut report = Report {

@@ -5,12 +5,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tidegate_sandbox::{
     BuildError, BuildOptions, Built, World, build_plugin, component_from_core, inspect,
 };
 
 use crate::forge::{self, ECHO, MAPPING};
+
+/// A script can't be run while somebody has it open to write, which includes a process that another thread is about to
+/// start: so one of these tests at a time writes scripts or runs them.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A workspace with one plugin, a package that it depends on, and a note of a toolchain.
 struct Workspace {
@@ -57,6 +65,7 @@ impl Workspace {
 
     /// The note names this script as cargo.
     fn compiler(&self, script: &str) {
+        let _alone = alone();
         self.write("cargo.sh", &format!("#!/bin/sh\n{script}\n"));
         fs::set_permissions(self.path("cargo.sh"), fs::Permissions::from_mode(0o755)).unwrap();
         let (cargo, count) = (self.path("cargo.sh"), self.path("count"));
@@ -73,6 +82,7 @@ impl Workspace {
     }
 
     fn build(&self) -> Result<Built, BuildError> {
+        let _alone = alone();
         let folder = self.path("plugin");
         build_plugin(
             &BuildOptions {
