@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tidegate::status::{Status, SyncState, SyncStatus};
-use tidegate_simulator::salesforce::{Entry, Fault, Handle, Options, Simulator, When};
+use tidegate_simulator::salesforce::{Entry, Fault, Handle, Simulator, When};
 use tidegate_tests::host::Host;
 use tidegate_tests::{built, crm, outsider::Outsider, things};
 
@@ -42,8 +42,6 @@ const ONLY_RIGHT: usize = 400;
 /// One of each here is two there.
 const AMBIGUOUS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(240);
-/// How long the org sits on a call, unless its clock is put forward.
-const HELD_MS: u64 = 60_000;
 
 struct Person {
     name: String,
@@ -166,11 +164,7 @@ fn count(database: &Connection, filter: &str) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_filled_systems_pair_before_anything_is_made() -> Result<()> {
-    let org = Simulator::start(Options {
-        slow_ms: HELD_MS,
-        ..Options::default()
-    })
-    .await?;
+    let org = Simulator::start(crm::patient()).await?;
     let outsider = Outsider::login(&org).await?;
     fill_org(&outsider).await?;
     let filled = org.journal(0).last().map_or(0, |entry| entry.seq);
@@ -277,7 +271,7 @@ async fn until(
         let sync = people(status)?;
         match step(sync)? {
             Step::Kill => return Ok(Vec::new()),
-            Step::LetGo if org.calls_in_flight() > 0 => org.advance_ms(HELD_MS),
+            Step::LetGo if org.calls_in_flight() > 0 => org.advance_ms(crm::SLOW_MS),
             Step::LetGo | Step::Look => {}
         }
         Ok(vec![format!("{sync:?}")])
