@@ -6,7 +6,7 @@ use tidegate_core::sync::Side;
 use tidegate_core::verdict::{CallVerdict, backoff_ms, for_fault};
 use tidegate_sandbox::CallError;
 
-use super::engine::{Event, Host};
+use super::events::{Event, Host};
 
 impl Host {
     /// Tells the engine that an endpoint does not answer as it should, and how long it is left alone.

@@ -10,6 +10,7 @@
 //! - [`polls`]: how often they look
 //! - [`pulls`]: those that are due together, in one call
 //! - [`engine`]: owns queues and records; the one place that commits
+//!   - [`events`]: what it is told, and what it shares
 //!   - [`running`]: one sync there
 //!   - [`joining`]: how it comes in
 //!   - [`aside`]: what waits in the store beside its queue
@@ -24,6 +25,7 @@
 //!   - [`writing`]: pushes, and what became of them
 //!   - [`sendings`]: how many rows that were, and whether all came back
 //! - [`jobs`]: pushes that the vendor works on for a while
+//!   - [`following`]: one that is asked after
 //! - [`intents`]: writes under way, on disk before they leave
 //! - [`marks`]: which came first, a source's answer or our write
 //! - [`failure`]: what a failed plugin call means
@@ -43,8 +45,10 @@ mod contact;
 mod dispatch;
 mod doors;
 mod engine;
+mod events;
 mod failure;
 mod families;
+mod following;
 mod gates;
 mod intents;
 mod jobs;
@@ -87,7 +91,8 @@ pub use engine::EngineError;
 pub use intents::{IntentError, Intents};
 
 use crate::alerts::Alerts;
-use engine::{Engine, Event, Host};
+use engine::Engine;
+use events::{Event, Host};
 
 /// A system that is kept in step with another, and the plugin that speaks its language.
 pub struct Endpoint {

@@ -18,7 +18,8 @@ use tidegate_sandbox::CallError;
 use tidegate_store::ApplyError;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::engine::{EngineError, Host};
+use super::engine::EngineError;
+use super::events::Host;
 use super::{Assembly, Endpoint, failure, records};
 
 /// Why a sync has not started, and when it is tried again.

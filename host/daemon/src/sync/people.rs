@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::Handle;
 use super::contact::Encounter;
-use super::engine::{Engine, EngineError, Event, count, scan};
+use super::engine::{Engine, EngineError, count, scan};
+use super::events::Event;
 use super::pausing::hold_status;
 use super::records::Committed;
 use super::running::Sync;

@@ -13,7 +13,7 @@ use tidegate_sandbox::CallError;
 use tokio::sync::oneshot;
 
 use super::Endpoint;
-use super::engine::Host;
+use super::events::Host;
 
 /// How long the first one waits for the others. They wake at the same moment, and only have to find the way here.
 const GATHER_MS: u64 = 20;

@@ -20,7 +20,7 @@ use tidegate_sandbox::CallError;
 use tokio::sync::oneshot;
 
 use super::Endpoint;
-use super::engine::{Event, Host};
+use super::events::{Event, Host};
 use super::mapped::Item;
 use super::reading::Asked;
 use super::records::Committed;

@@ -15,7 +15,8 @@ use tidegate_core::value::Value;
 use tidegate_core::verdict::{Verdict, for_refusal};
 
 use super::contact::Encounter;
-use super::engine::{CAPTURE_ROWS, Engine, EngineError, Host};
+use super::engine::{CAPTURE_ROWS, Engine, EngineError};
+use super::events::Host;
 use super::records::{self, Committed};
 use super::running::Sync;
 

@@ -15,7 +15,8 @@ use tidegate_core::record::Sides;
 use tidegate_core::reference::{Parent, parent_of};
 use tidegate_core::sync::{Side, SyncSpec};
 
-use super::engine::{EngineError, Event, Host, count};
+use super::engine::{EngineError, count};
+use super::events::{Event, Host};
 use super::opening::{Hindrance, Opening, Unstarted, demand};
 use super::records::{self, Demanded, SyncRecord};
 use super::running::Running;

@@ -15,7 +15,7 @@ use tidegate_sandbox::CallError;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Event, Host};
+use super::events::{Event, Host};
 use super::pulls::{Asked, Pulls, stopping};
 use super::records::{Cursor, load_cursor};
 use super::{Endpoint, failure, polls, pulls};

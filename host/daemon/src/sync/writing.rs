@@ -14,7 +14,7 @@ use tidegate_core::sync::Side;
 use tidegate_core::verdict::{ATTEMPTS_MAX, CallVerdict, backoff_ms};
 use tidegate_sandbox::CallError;
 
-use super::engine::Event;
+use super::events::Event;
 use super::failure;
 use super::jobs::Carried;
 use super::mapped::Item;
