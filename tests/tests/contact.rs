@@ -244,9 +244,9 @@ async fn killed_on_the_way(host: &mut Host, org: &Handle) -> Result<()> {
         }
     })
     .await?;
-    org.set_fault(Fault::Slow, When::Rate(0.0));
+    crm::let_go(org);
     until(host, org, |sync| match sync.settling.done {
-        0 => Ok(Step::LetGo),
+        0 => Ok(Step::Look),
         _ => Ok(Step::Kill),
     })
     .await

@@ -1,5 +1,7 @@
 //! A sync's fields against what both sides have: every mistake at once, in its place.
 
+mod kit;
+
 use std::path::Path;
 
 use tidegate::check::fields::{self, Schemas};
@@ -46,7 +48,7 @@ fn object(name: &str, lines: &[&str]) -> ObjectSchema {
     let mut id_fields = Vec::new();
     let field = |line: &&str| {
         let mut words = line.split(' ');
-        let name = words.next().expect("a name").to_owned();
+        let name = words.next().expect("a name");
         let kind = words.next().expect("a type");
         let data_type = DataType::ALL
             .into_iter()
@@ -55,35 +57,22 @@ fn object(name: &str, lines: &[&str]) -> ObjectSchema {
         let flags: Vec<&str> = words.collect();
         let has = |flag: &str| flags.contains(&flag);
         if has("id") {
-            id_fields.push(name.clone());
+            id_fields.push(name.to_owned());
         }
         Field {
-            label: name.clone(),
-            name,
-            data_type,
             nullable: !has("required"),
             creatable: !has("fixed"),
             updatable: !has("fixed"),
             required: has("required"),
             upsert_key: has("key"),
-            length_max: None,
-            precision: None,
-            scale: None,
-            resolution_us: None,
-            choices: Vec::new(),
-            references: Vec::new(),
-            notes: Vec::new(),
+            ..kit::field(name, data_type)
         }
     };
     let fields = lines.iter().map(field).collect();
     ObjectSchema {
-        name: name.to_owned(),
-        label: name.to_owned(),
         fields,
         id_fields,
-        readable: true,
-        writable: true,
-        reports_deletes: true,
+        ..kit::object(name, &[])
     }
 }
 

@@ -3,12 +3,12 @@
 use tidegate_core::batch::DataType;
 use tidegate_core::plugin::{Field, ObjectSchema};
 
-/// An object whose fields may hold nothing and be written.
-pub(crate) fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
-    let field = |(name, data_type): &(&str, DataType)| Field {
-        label: (*name).to_owned(),
-        name: (*name).to_owned(),
-        data_type: *data_type,
+/// A field that may hold nothing and be written.
+pub(crate) fn field(name: &str, data_type: DataType) -> Field {
+    Field {
+        label: name.to_owned(),
+        name: name.to_owned(),
+        data_type,
         nullable: true,
         creatable: true,
         updatable: true,
@@ -21,11 +21,18 @@ pub(crate) fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
         choices: Vec::new(),
         references: Vec::new(),
         notes: Vec::new(),
-    };
+    }
+}
+
+/// An object of such fields.
+pub(crate) fn object(name: &str, fields: &[(&str, DataType)]) -> ObjectSchema {
+    let fields = fields
+        .iter()
+        .map(|(name, data_type)| field(name, *data_type));
     ObjectSchema {
         name: name.to_owned(),
         label: name.to_owned(),
-        fields: fields.iter().map(field).collect(),
+        fields: fields.collect(),
         id_fields: Vec::new(),
         readable: true,
         writable: true,

@@ -22,6 +22,7 @@ use backlog::{Course, Worked, work};
 use decisions::{Decided, decide};
 use trouble::{Carried, Failed, credentials, failing};
 use urgent::{Beside, Sender, beside};
+use vendors::Case;
 
 const DAY_MS: u64 = 86_400_000;
 /// Decides all draws of a run.
@@ -216,13 +217,16 @@ impl Measured {
     }
 }
 
+/// Each of them, one after the other.
+fn worked(cases: &[Case], course: &Course) -> Result<Vec<Worked>> {
+    cases.iter().map(|case| work(case, course)).collect()
+}
+
 pub(crate) fn run(scale: Scale) -> Result<Outcome> {
-    let course = |course: Course| move |case: &vendors::Case| work(case, &course);
     let alone = Course {
         seed: SEED,
         ..Course::default()
     };
-    let (lower, seats) = (alone.clone(), alone.clone());
     let kills = scale.pick(50, 5);
     let killed = Course {
         kills,
@@ -241,27 +245,12 @@ pub(crate) fn run(scale: Scale) -> Result<Outcome> {
     let senders = Sender::ALL.into_iter();
     Outcome::new(&Measured {
         seed: SEED,
-        alone: vendors::all(scale)
-            .iter()
-            .map(course(alone))
-            .collect::<Result<_>>()?,
-        lower_lanes: vendors::lower_lanes(scale)
-            .iter()
-            .map(course(lower))
-            .collect::<Result<_>>()?,
-        at_once: vendors::at_once(scale)
-            .iter()
-            .map(course(seats))
-            .collect::<Result<_>>()?,
-        killed: vendors::killed(scale)
-            .iter()
-            .map(course(killed))
-            .collect::<Result<_>>()?,
+        alone: worked(&vendors::all(scale), &alone)?,
+        lower_lanes: worked(&vendors::lower_lanes(scale), &alone)?,
+        at_once: worked(&vendors::at_once(scale), &alone)?,
+        killed: worked(&vendors::killed(scale), &killed)?,
         kills,
-        beside_others: neighboured
-            .iter()
-            .map(course(others))
-            .collect::<Result<_>>()?,
+        beside_others: worked(&neighboured, &others)?,
         urgent: senders
             .map(|sender| beside(sender, scale, SEED))
             .collect::<Result<_>>()?,
